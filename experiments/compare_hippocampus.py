@@ -1,0 +1,45 @@
+"""Which loss segments the anterior and the posterior hippocampus in T1 MRI best?
+
+    lossbench compare --config=experiments/compare_hippocampus.py --config.data.path=PATH
+
+PATH is a task folder of the Medical Segmentation Decathlon: `dataset.json`, `imagesTr`, `labelsTr`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    return ConfigDict(
+        {
+            "title": "Four losses on the hippocampus",
+            "question": "Which loss segments anterior and posterior hippocampus in T1 MRI best?",
+            "data": {
+                "name": "decathlon",
+                "path": "Task04_Hippocampus",
+                "patch": (40, 56, 40),
+                "seed": 0,
+                "validation": 0.1,
+                "test": 0.25,
+            },
+            "augment": {"brightness": 0.1, "contrast": 0.1, "noise": 0.05},
+            "model": {"name": "unet", "features": (8, 16, 32)},
+            "losses": {
+                "cross_entropy": {"terms": {"cross_entropy": {}}},
+                "dice": {"terms": {"dice": {}}},
+                "focal": {"terms": {"focal": {"gamma": 2.0}}},
+                "dice_cross_entropy": {"terms": {"dice": {}, "cross_entropy": {}}},
+            },
+            "baseline": "cross_entropy",
+            "seeds": 3,
+            "metrics": ("dice", "iou"),
+            "metric": "dice",
+            "train": {
+                "steps": 300,
+                "batch_size": 2,
+                "learning_rate": 4e-3,
+                "warmup_steps": 20,
+                "clip_norm": 1.0,
+                "eval_every": 75,
+            },
+        }
+    )

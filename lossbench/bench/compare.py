@@ -1,0 +1,204 @@
+"""A comparison: every loss under every seed, then the report."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import lossbench
+from lossbench import models
+from lossbench._names import unknown
+from lossbench.bench.files import write_json
+from lossbench.bench.plan import Plan, RunSpec
+from lossbench.bench.report import write_report
+from lossbench.bench.run import execute, finished
+from lossbench.data import Dataset, training_batches
+from lossbench.objective import Objective
+from lossbench.training.program import Init, Program, build_init, build_program
+
+Say = Callable[[str], None]
+
+
+def compare(plan: Plan, folder: Path, *, command: str, say: Say) -> Path:
+    """Runs what has not run yet and writes the report.
+
+    Losses share data, initialization, batch order and augmentation within a seed. Seeds are the
+    outer loop: a comparison that is cut short has whole pairs.
+
+    Args:
+        plan: what to run.
+        folder: where to, made only once everything has been checked.
+        command: what a reader types to repeat it.
+        say: is told what goes on.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        ValueError: if data or configuration cannot run; nothing has been written then.
+    """
+    bench = open_bench(plan, folder, say=say)
+    for loss in plan.losses:
+        bench.program(loss)  # before any folder is made: a bad option is found while tracing
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "plan.json", bench.record(command))
+    for seed in plan.seeds:
+        for loss in plan.losses:
+            bench.run(loss, seed)
+    return write_report(folder)
+
+
+@dataclasses.dataclass
+class Bench:
+    """A plan with its data and the programs compiled so far."""
+
+    plan: Plan
+    folder: Path
+    datasets: Mapping[int, Dataset]
+    specs: Mapping[tuple[str, int], RunSpec]
+    say: Say
+    programs: dict[str, Program | Exception] = dataclasses.field(default_factory=dict)
+    init: tuple[Any, Init] | None = None
+
+    def run(self, loss: str, seed: int) -> dict[str, Any]:
+        """Runs one run, or finds it finished."""
+        spec = self.specs[loss, seed]
+        folder = self.run_folder(spec)
+        if finished(folder):
+            self.say(f"{loss}, seed {seed}: finished before ({folder})")
+        result = execute(spec, self.plan, self.datasets[seed], self.program(loss), folder)
+        if result["error"]:
+            self.say(f"{loss}, seed {seed}: {result['state']}: {result['error']['message']}")
+        return result
+
+    def run_folder(self, spec: RunSpec) -> Path:
+        """Where a run lies."""
+        return self.folder / "runs" / spec.id
+
+    def program(self, loss: str) -> Program | Exception:
+        """The compiled functions of a loss, for all its seeds.
+
+        Raises:
+            ValueError: if the objective does not fit the data; it names the loss.
+        """
+        if loss not in self.programs:
+            if all(
+                finished(self.run_folder(s)) for (name, _), s in self.specs.items() if name == loss
+            ):
+                return RuntimeError("every run is finished: there is nothing to compile")
+            self.programs[loss] = self._compile(loss)
+        return self.programs[loss]
+
+    def _compile(self, loss: str) -> Program | Exception:
+        plan, dataset = self.plan, next(iter(self.datasets.values()))
+        batch_size = plan.train.batch_size
+        example = dataset.train[0]
+        batch = {name: np.repeat(x[None], batch_size, axis=0) for name, x in example.items()}
+        if self.init is None:
+            options = {k: v for k, v in plan.config["model"].items() if k != "name"}
+            model = build_model(plan.config["model"]["name"], options, dataset)
+            self.init = (model, build_init(model, plan.train))
+        model, init = self.init
+        try:
+            program = build_program(
+                model,
+                Objective.from_config(plan.losses[loss]),
+                plan.train,
+                init=init,
+                metric_names=plan.metrics,
+                batch=batch,
+                num_classes=len(dataset.class_names),
+                cases=max(
+                    len(s.names) for d in self.datasets.values() for s in (d.validation, d.test)
+                ),
+            )
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"losses.{loss}: {error}") from error
+        except Exception as error:  # out of memory, say: a row of the report
+            return error
+        cached = ", from the cache" if program.compile_from_cache else ""
+        self.say(f"{loss}: compiled in {program.compile_seconds:.1f} s{cached}")
+        return program
+
+    def record(self, command: str) -> dict[str, Any]:
+        """The plan as a file."""
+        plan, dataset = self.plan, next(iter(self.datasets.values()))
+        return {
+            "title": plan.config["title"],
+            "question": plan.config["question"],
+            "command": command,
+            "baseline": plan.baseline,
+            "metric": plan.metric,
+            "metrics": plan.metrics,
+            "losses": plan.losses,
+            "seeds": plan.seeds,
+            "data": {
+                "name": dataset.name,
+                "description": dataset.description,
+                "class_names": dataset.class_names,
+                "spacing": dataset.spacing,
+                "train": len(dataset.train.names),
+                "validation": len(dataset.validation.names),
+                "test": len(dataset.test.names),
+                "folds": plan.folds,
+            },
+            "config": plan.config,
+            "runs": [
+                {"id": s.id, "loss": loss, "seed": seed} for (loss, seed), s in self.specs.items()
+            ],
+            "lossbench": lossbench.__version__,
+        }
+
+
+def open_bench(plan: Plan, folder: Path, *, say: Say) -> Bench:
+    """Reads the data of a plan and names its runs.
+
+    Raises:
+        ValueError: if the data cannot be used.
+        FileNotFoundError: if it is not there.
+    """
+    if plan.folds:
+        datasets = {seed: plan.dataset(seed) for seed in plan.seeds}
+    else:
+        datasets = dict.fromkeys(plan.seeds, plan.dataset(plan.seeds[0]))
+    for dataset in datasets.values():
+        # Raises for a batch larger than the data.
+        training_batches(dataset.train, batch_size=plan.train.batch_size, seed=0).close()
+    specs = {}
+    for seed in plan.seeds:
+        mark = fingerprint(datasets[seed])
+        for loss in plan.losses:
+            specs[loss, seed] = plan.run(loss, seed, mark)
+    return Bench(plan, folder, datasets, specs, say)
+
+
+def build_model(name: str, options: Mapping[str, Any], dataset: Dataset) -> Any:
+    """A model for a data set.
+
+    Raises:
+        ValueError: for an option that the model does not have.
+    """
+    module = models.MODELS[name]
+    known = [
+        field.name for field in dataclasses.fields(module) if field.name not in ("parent", "name")
+    ]
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of the model {name}", option, known)
+    dims = dataset.train[0]["labels"].ndim
+    defaults = {"num_classes": len(dataset.class_names), "dims": dims}
+    return module(**{**defaults, **options})
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """A hash of what the data is: the cases of each part, and one example of each to the bit."""
+    digest = hashlib.sha256(repr(dataset.class_names).encode())
+    for source in (dataset.train, dataset.validation, dataset.test):
+        digest.update(repr((source.names, len(source))).encode())
+        example = source[0]
+        for name in sorted(example):
+            digest.update(np.ascontiguousarray(example[name]).tobytes())
+    return digest.hexdigest()[:16]

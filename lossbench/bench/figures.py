@@ -1,0 +1,335 @@
+"""The report's pictures: figures as inline SVG, example slices as small PNG files.
+
+Figures are built without pyplot and with matplotlib's own defaults, so that neither global state
+nor a user's settings reach the report. Text stays text; the browser draws it.
+"""
+
+import contextlib
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import matplotlib
+import matplotlib.colors
+import matplotlib.image
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lossbench.bench.results import DIVERGED, Comparison
+from lossbench.bench.statistics import NO_PAIR, ONE_SEED, Standing
+from lossbench.bench.tables import metric_label, plain
+
+# Okabe and Ito's colors, told apart by people with any common form of color blindness; their
+# yellow is left out of lines because it is too light for white paper. The baseline is black.
+_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_CLASSES = ("#F0E442", "#009E73", "#0072B2", "#E69F00", "#CC79A7", "#56B4E9", "#D55E00")
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
+ERRORS = {
+    "false positive": "#D55E00",
+    "false negative": "#56B4E9",
+    "wrong class": "#CC79A7",
+    "correct": "#FFFFFF",
+}
+_INK, _QUIET, _GRID = "#1b1f24", "#5b6570", "#e3e6ea"
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "lossbench",
+    "text.parse_math": False,
+    "font.size": 9.5,
+    "text.color": _INK,
+    "axes.edgecolor": "#9aa3ad",
+    "axes.labelcolor": _INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.formatter.useoffset": False,
+    "axes.unicode_minus": True,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": _QUIET,
+    "ytick.color": _QUIET,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+}
+_WIDTH = 5.4  # inches, at 72 points each: half of the page
+_LONGEST_LABEL = 24
+_BESIDE = {ONE_SEED: "one seed", NO_PAIR: "no pair"}  # short forms, beside a row of a figure
+_MOST_POINTS = 200  # of a curve; longer ones are averaged in blocks
+_MOST_PIXELS = 256  # of an example's side; larger ones are shown at every second, third, ... pixel
+
+
+def loss_colors(comparison: Comparison) -> dict[str, str]:
+    """A color for each loss, black for the baseline."""
+    others = [loss for loss in comparison.losses if loss != comparison.baseline]
+    colors = {loss: _LINES[k % len(_LINES)] for k, loss in enumerate(others)}
+    return {loss: colors.get(loss, "#000000") for loss in comparison.losses}
+
+
+def class_colors(count: int) -> tuple[str, ...]:
+    """A color for each of `count` foreground classes."""
+    return tuple(_CLASSES[k % len(_CLASSES)] for k in range(count))
+
+
+def means(comparison: Comparison, rows: Mapping[str, Standing]) -> str:
+    """Forest plot: each loss's mean with its interval, the single seeds below it as dots."""
+    scores = comparison.scores(comparison.metric)
+    with _figure(_row_height(rows)) as (figure, axes):
+        for y, (loss, standing) in enumerate(rows.items()):
+            color = loss_colors(comparison)[loss]
+            interval = standing.interval
+            _whisker(axes, y - 0.12, interval.mean, interval.low, interval.high, color)
+            _dots(axes, scores[loss], y + 0.2, color)
+        _name_rows(axes, rows)
+        _keep_within(axes, scores, 0.0, 1.0)
+        axes.set_xlabel(f"Test {_short(metric_label(comparison.metric))}")
+        return _svg(figure, "means")
+
+
+def differences(comparison: Comparison, rows: Mapping[str, Standing]) -> str:
+    """Forest plot of the paired differences to the baseline, seed by seed below each interval."""
+    scores = comparison.scores(comparison.metric)
+    with _figure(_row_height(rows)) as (figure, axes):
+        axes.axvline(0, color="#000000", linewidth=1)
+        for y, (loss, standing) in enumerate(rows.items()):
+            color = loss_colors(comparison)[loss]
+            if standing.difference:
+                d = standing.difference
+                _whisker(axes, y - 0.12, d.mean, d.low, d.high, color)
+                _dots(axes, scores[loss] - scores[comparison.baseline], y + 0.2, color)
+            axes.text(
+                1.02,
+                y,
+                _BESIDE.get(standing.verdict, standing.verdict),
+                transform=axes.get_yaxis_transform(),
+                va="center",
+                color=_QUIET,
+            )
+        _name_rows(axes, rows)
+        _keep_within(axes, scores, -1.0, 1.0)
+        metric, baseline = _short(metric_label(comparison.metric)), _short(comparison.baseline)
+        axes.set_xlabel(f"Difference in test {metric} to {baseline}")
+        return _svg(figure, "differences")
+
+
+def paired(comparison: Comparison) -> str:
+    """Each seed as one line through its scores under all losses: parallel lines, paired effects."""
+    scores = comparison.scores(comparison.metric)
+    places = np.arange(len(scores))
+    by_seed = np.array(list(scores.values())).T
+    colors = loss_colors(comparison)
+    with _figure(_row_height(scores)) as (figure, axes):
+        for values in by_seed:
+            there = np.isfinite(values)
+            axes.plot(values[there], places[there], color="#9aa3ad", linewidth=1, zorder=1)
+        for y, (loss, values) in enumerate(scores.items()):
+            _dots(axes, values, y, colors[loss], size=26)
+        _name_rows(axes, scores)
+        axes.set_xlabel(f"Test {_short(metric_label(comparison.metric))}, one line a seed")
+        return _svg(figure, "paired")
+
+
+def validation_curves(comparison: Comparison) -> str:
+    """The metric on the validation cases against steps, one line a run."""
+    metric = comparison.metric
+    longest = max(len(_short(loss)) for loss in comparison.losses)
+    columns = int(np.clip(80 // (longest + 7), 1, 4))
+    with _figure(2.7 + 0.2 * -(-len(comparison.losses) // columns)) as (figure, axes):
+        for loss, (color, dashes) in _line_styles(comparison).items():
+            label = _short(loss)
+            for run in comparison.of(loss):
+                if run.history and run.history.validation_steps.size:
+                    values = run.history.validation[metric]
+                    steps = run.history.validation_steps
+                    axes.plot(*_thin(steps, values), color=color, linestyle=dashes, linewidth=1.1)
+                    _mark_end(axes, run.state, steps, values, color)
+            axes.plot([], [], color=color, linestyle=dashes, linewidth=2, label=label)
+        axes.set_xlabel("Training step")
+        axes.set_ylabel(f"Validation {_short(metric_label(metric))}")
+        axes.set_xlim(left=0)
+        figure.legend(
+            loc="outside lower center", ncols=columns, handlelength=1.6, columnspacing=1.4
+        )
+        return _svg(figure, "validation")
+
+
+def training_curve(comparison: Comparison, loss: str) -> str:
+    """The training loss of one loss against steps, one line a seed, on a scale of its own."""
+    color, dashes = _line_styles(comparison)[loss]
+    number = list(comparison.losses).index(loss)
+    with _figure(1.75, width=2.6) as (figure, axes):
+        for run in comparison.of(loss):
+            if run.history and run.history.train_steps.size:
+                steps, values = run.history.train_steps, run.history.train_loss
+                axes.plot(*_thin(steps, values), color=color, linestyle=dashes, linewidth=1)
+                _mark_end(axes, run.state, steps, values, color)
+        axes.set_xlim(0, max(1.0, _last_step(comparison)))
+        axes.locator_params(nbins=4)
+        axes.set_xlabel("Training step")
+        return _svg(figure, f"training{number}")
+
+
+def image_png(image: np.ndarray) -> bytes:
+    """A slice in grey; `image` is `H W` in [0, 1]."""
+    grey = np.nan_to_num(np.clip(_fit(image), 0, 1))
+    return _png(np.repeat(np.round(grey * 255).astype(np.uint8)[..., None], 3, axis=-1))
+
+
+def labels_png(labels: np.ndarray) -> bytes:
+    """Class ids as translucent colors, the background clear; `labels` is `H W`."""
+    present = [int(k) for k in np.unique(labels) if k > 0]
+    layers = [(labels == k, _CLASSES[(k - 1) % len(_CLASSES)], 0.72) for k in present]
+    return _paint(labels.shape, layers)
+
+
+def errors_png(labels: np.ndarray, prediction: np.ndarray) -> bytes:
+    """Where a prediction goes wrong, by the kind of error; `ERRORS` has the colors."""
+    found, true, same = prediction > 0, labels > 0, prediction == labels
+    masks = (found & ~true, ~found & true, found & true & ~same, found & same)
+    alphas = (1.0, 1.0, 1.0, 0.45)
+    return _paint(labels.shape, list(zip(masks, ERRORS.values(), alphas, strict=True)))
+
+
+def shown_every(shape: tuple[int, ...]) -> int:
+    """Step between the pixels that are shown of a slice of this shape."""
+    return -(-max(shape) // _MOST_PIXELS)
+
+
+def _paint(shape: tuple[int, ...], layers: list[tuple[np.ndarray, str, float]]) -> bytes:
+    """Masks in their colors and opacities on a clear ground."""
+    pixels = np.zeros((*_fit(np.empty(shape)).shape, 4), np.uint8)
+    for mask, color, alpha in layers:
+        rgb = matplotlib.colors.to_rgb(color)
+        pixels[_fit(mask)] = np.round(255 * np.array([*rgb, alpha])).astype(np.uint8)
+    return _png(pixels)
+
+
+def _fit(pixels: np.ndarray) -> np.ndarray:
+    step = shown_every(pixels.shape)
+    return pixels[::step, ::step]
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    matplotlib.image.imsave(buffer, pixels, format="png", pil_kwargs={"optimize": True})
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _figure(height: float, width: float = _WIDTH) -> Iterator[tuple[Figure, Axes]]:
+    """A figure with one axes, in the report's style for as long as the block runs."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, figure.add_subplot()
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """The figure as an `<svg>` element that can stand beside others in one page."""
+    buffer = io.StringIO()
+    with warnings.catch_warnings():
+        # The browser has the fonts: a name in any script is no reason to warn.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(buffer, format="svg", metadata=metadata)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<style.*?</style>", "", svg, count=1, flags=re.DOTALL)
+
+    def rewrite(match: re.Match[str]) -> str:
+        tag = match[0]
+        tag = re.sub(r'\bid="', f'id="{name}-', tag)
+        tag = re.sub(r'(?:xlink:)?href="#', f'href="#{name}-', tag)
+        tag = re.sub(r"url\(#", f"url(#{name}-", tag)
+        return re.sub(r' xmlns(:xlink)?="[^"]*"', "", tag)
+
+    # Text between tags has its angle brackets escaped, so only markup is rewritten.
+    return re.sub(r"<[^<>]*>", rewrite, svg)
+
+
+def _row_height(rows: Mapping[str, object]) -> float:
+    return 0.75 + 0.42 * max(1, len(rows))
+
+
+def _name_rows(axes: Axes, rows: Mapping[str, object]) -> None:
+    axes.set_yticks(range(len(rows)), [_short(name) for name in rows])
+    axes.set_ylim(max(1, len(rows)) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0, labelcolor=_INK)
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+    axes.margins(x=0.06)
+    axes.locator_params(axis="x", nbins=6)
+
+
+def _whisker(axes: Axes, y: float, mean: float, low: float, high: float, color: str) -> None:
+    if np.isfinite(low):
+        axes.plot([low, high], [y, y], color=color, linewidth=2.2, solid_capstyle="butt", zorder=2)
+    if np.isfinite(mean):
+        axes.plot(mean, y, marker="o", markersize=7, color=color, zorder=3)
+
+
+def _dots(axes: Axes, values: np.ndarray, y: float, color: str, size: float = 14) -> None:
+    kept = values[np.isfinite(values)]
+    axes.scatter(
+        kept,
+        np.full(kept.shape, y),
+        s=size,
+        color="white",
+        edgecolor=color,
+        linewidth=1.1,
+        zorder=3,
+    )
+
+
+def _keep_within(axes: Axes, scores: Mapping[str, np.ndarray], low: float, high: float) -> None:
+    """Cut the view at what a share can reach: an interval from two seeds may pass it by far."""
+    values = np.concatenate(list(scores.values()))
+    if not np.all((values[np.isfinite(values)] >= 0) & (values[np.isfinite(values)] <= 1)):
+        return
+    left, right = axes.get_xlim()
+    margin = 0.02 * (high - low)
+    axes.set_xlim(max(left, low - margin), min(right, high + margin))
+
+
+def _line_styles(comparison: Comparison) -> dict[str, tuple[str, Any]]:
+    """Color and dashes for each loss; the dashes change when the colors are used up."""
+    colors = loss_colors(comparison)
+    others = [loss for loss in comparison.losses if loss != comparison.baseline]
+    rounds = {loss: k // len(_LINES) for k, loss in enumerate(others)}
+    return {
+        loss: (color, _DASHES[rounds.get(loss, 0) % len(_DASHES)]) for loss, color in colors.items()
+    }
+
+
+def _mark_end(axes: Axes, state: str, steps: np.ndarray, values: np.ndarray, color: str) -> None:
+    """A cross where the curve of a diverged run ends."""
+    there = np.flatnonzero(np.isfinite(values))
+    if state == DIVERGED and there.size:
+        axes.plot(steps[there[-1]], values[there[-1]], marker="x", markersize=7, color=color)
+
+
+def _last_step(comparison: Comparison) -> float:
+    ends = [run.history.train_steps.max(initial=0.0) for run in comparison.runs if run.history]
+    return float(max(ends, default=1.0))
+
+
+def _thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means over blocks, so that a long curve has at most `_MOST_POINTS` points."""
+    values = np.where(np.isfinite(values), values, np.nan)
+    size = -(-values.size // _MOST_POINTS)
+    if size <= 1:
+        return steps, values
+    starts = np.arange(0, values.size, size)
+    count = np.diff(np.append(starts, values.size))
+    return np.add.reduceat(steps, starts) / count, np.add.reduceat(values, starts) / count
+
+
+def _short(name: str) -> str:
+    text = plain(name)
+    return text if len(text) <= _LONGEST_LABEL else text[: _LONGEST_LABEL - 1] + "…"

@@ -1,0 +1,39 @@
+"""Files that are whole or not there."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes JSON at once; NaN and infinity, which JSON does not know, become null."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+    os.replace(part, path)
+
+
+def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Writes an npz file at once."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.npz")
+    np.savez_compressed(part, **arrays)
+    os.replace(part, path)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return str(value)

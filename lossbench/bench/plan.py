@@ -1,0 +1,191 @@
+"""A plan: which runs a comparison consists of, from a configuration, checked before anything runs."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import lossbench
+from lossbench import data, metrics, models
+from lossbench._names import unknown
+from lossbench.objective import Objective
+from lossbench.training.options import TrainOptions
+
+KEYS = {
+    "title": "what the report is headed",
+    "question": "what the comparison is to answer",
+    "data": "a data set's `name` and its options",
+    "augment": "augmentation of training examples",
+    "model": "a model's `name` and its options",
+    "losses": "objectives by name, or a list of losses",
+    "baseline": "the loss that the others are compared with; the first one by default",
+    "seeds": "how many, or which",
+    "metrics": "what is measured",
+    "metric": "the one that the best checkpoint and the comparison go by",
+    "train": "how a model is trained",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSpec:
+    """One run: a loss and a seed, and all else that changes its result.
+
+    Attributes:
+        loss: name of the objective within the comparison.
+        seed: of parameters, batch order and augmentation.
+        fold: which fold is the test set; None with one split for all.
+        content: everything else that changes the result, as plain values.
+    """
+
+    loss: str
+    seed: int
+    fold: int | None
+    content: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """A readable name that ends in a hash of all that changes the result."""
+        content = {**self.content, "seed": self.seed, "fold": self.fold}
+        text = json.dumps(content, sort_keys=True, default=list)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+        return f"{re.sub(r'[^A-Za-z0-9_]+', '-', self.loss)[:40]}-seed{self.seed}-{digest}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A comparison before it runs: plain values that have been checked.
+
+    Attributes:
+        config: the configuration, defaults filled in.
+        losses: objective configuration of each loss, in the order of the tables.
+        seeds: one training of each loss a seed.
+        metrics: what is measured.
+        metric: what the best checkpoint and the comparison go by.
+        baseline: what the other losses are compared with.
+        train: how a model is trained.
+    """
+
+    config: Mapping[str, Any]
+    losses: Mapping[str, Mapping[str, Any]]
+    seeds: tuple[int, ...]
+    metrics: tuple[str, ...]
+    metric: str
+    baseline: str
+    train: TrainOptions
+
+    @property
+    def folds(self) -> int | None:
+        """Number of folds of the data, if it is cut into folds."""
+        return self.config["data"].get("folds")
+
+    def dataset(self, seed: int) -> data.Dataset:
+        """The data of a seed: its own fold, or the one split."""
+        options = dict(self.config["data"])
+        return data.load(options.pop("name"), **options, fold=self.fold(seed))
+
+    def fold(self, seed: int) -> int | None:
+        """The fold that a seed is tested on."""
+        return self.seeds.index(seed) if self.folds else None
+
+    def run(self, loss: str, seed: int, fingerprint: str) -> RunSpec:
+        """One run of the plan, on data of this fingerprint."""
+        content = {
+            "lossbench": lossbench.__version__,
+            # The data's content counts, not where it lies.
+            "data": {k: v for k, v in self.config["data"].items() if k != "path"},
+            "fingerprint": fingerprint,
+            "augment": self.config["augment"],
+            "model": self.config["model"],
+            "objective": self.losses[loss],
+            "train": dataclasses.asdict(self.train),
+            "metrics": self.metrics,
+            "metric": self.metric,
+        }
+        return RunSpec(loss, seed, self.fold(seed), content)
+
+
+def make_plan(config: Mapping[str, Any]) -> Plan:
+    """Checks a configuration and fills in its defaults.
+
+    Args:
+        config: plain values under `KEYS`.
+
+    Raises:
+        ValueError: for anything in it that cannot run: a name that nobody knows (with the nearest
+            ones), a baseline that is no loss of it, seeds that are no seeds or more than the folds
+            of the data. The data itself is not read here.
+    """
+    for key in config:
+        if key not in KEYS:
+            raise unknown("key of the configuration", key, KEYS)
+    for key in ("data", "model", "losses"):
+        if not config.get(key):
+            raise ValueError(f"the configuration needs {key!r}: {KEYS[key]}")
+    losses = _losses(config["losses"])
+    baseline = config.get("baseline") or next(iter(losses))
+    if baseline not in losses:
+        raise unknown("baseline", baseline, losses)
+    names = tuple(config.get("metrics") or ("dice", "iou"))
+    for name in names:
+        metrics.get(name)
+    metric = config.get("metric") or names[0]
+    if metric not in names:
+        raise unknown("metric to compare by", metric, names)
+    train = TrainOptions.from_config(config.get("train") or {})
+    options = dict(config["data"])
+    if "name" not in options:
+        raise ValueError(f"data: 'name' is missing; there are: {', '.join(data.SOURCES)}")
+    source = options.pop("name")
+    data.check_options(source, options)
+    model = dict(config["model"])
+    if model.get("name") not in models.MODELS:
+        raise unknown("model", model.get("name", ""), models.MODELS)
+    seeds = _seeds(config.get("seeds", 3), folds=options.get("folds"))
+    filled = {
+        "title": config.get("title") or f"{', '.join(losses)} on {source}",
+        "question": config.get("question") or "Which loss is better on this data?",
+        "data": dict(config["data"]),
+        "augment": dict(config.get("augment") or {}),
+        "model": model,
+        "losses": losses,
+        "baseline": baseline,
+        "seeds": seeds,
+        "metrics": names,
+        "metric": metric,
+        "train": dataclasses.asdict(train),
+    }
+    return Plan(filled, losses, seeds, names, metric, baseline, train)
+
+
+def _losses(config: Any) -> dict[str, Mapping[str, Any]]:
+    """Objectives by name; a list of names is short for one term each."""
+    if not isinstance(config, Mapping):
+        if isinstance(config, str):
+            raise ValueError(f"losses: expected a mapping or a list of names, got {config!r}")
+        config = {name: {"terms": {name: {}}} for name in config}
+    for name, objective in config.items():
+        if not isinstance(objective, Mapping):
+            raise ValueError(f"losses.{name}: expected {{'terms': ...}}, got {objective!r}")
+        try:
+            Objective.from_config(objective)
+        except ValueError as error:
+            raise ValueError(f"losses.{name}: {error}") from error
+    return dict(config)
+
+
+def _seeds(seeds: Any, *, folds: int | None) -> tuple[int, ...]:
+    values = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    if not values or any(not isinstance(s, int) or not 0 <= s < 2**31 for s in values):
+        raise ValueError(
+            f"seeds: expected how many (at least 1) or a list of integers from 0, got {seeds!r}"
+        )
+    if len(set(values)) != len(values):
+        raise ValueError(f"seeds: {list(values)} names a seed twice; it would count as two")
+    if folds and len(values) > folds:
+        raise ValueError(
+            f"seeds: {len(values)} seeds, but the data allow {folds}: each seed is tested on a fold "
+            "of its own. Ask for fewer seeds or for more folds (data.folds)"
+        )
+    return values

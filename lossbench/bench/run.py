@@ -1,0 +1,134 @@
+"""One run, from its specification to its result; a finished one is not run again."""
+
+import json
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from lossbench.bench.environment import environment
+from lossbench.bench.files import write_arrays, write_json
+from lossbench.bench.plan import Plan, RunSpec
+from lossbench.bench.results import COMPLETED, DIVERGED, FAILED
+from lossbench.data import Dataset, augmentation
+from lossbench.metrics import Scores
+from lossbench.training.display import Slice, display_slice
+from lossbench.training.evaluate import evaluate
+from lossbench.training.loop import Diverged, Fitted, fit
+from lossbench.training.program import Arrays, Program
+
+
+def finished(folder: Path) -> dict[str, Any] | None:
+    """The result of a run that need not be run again; a failed one may be tried again."""
+    try:
+        result = json.loads((folder / "result.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return None if result.get("state") == FAILED else result
+
+
+def execute(
+    spec: RunSpec, plan: Plan, dataset: Dataset, program: Program | Exception, folder: Path
+) -> dict[str, Any]:
+    """Runs or continues a run and writes its result; what goes wrong becomes the result, too.
+
+    Args:
+        spec: which run.
+        plan: the comparison it belongs to.
+        dataset: its data.
+        program: its compiled functions, or why there are none.
+        folder: of the run.
+
+    Returns:
+        The result, as in `result.json`.
+    """
+    done = finished(folder)
+    if done:
+        return done
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = {"id": spec.id, "loss": spec.loss, "seed": spec.seed, "fold": spec.fold}
+    write_json(folder / "spec.json", {**identity, "content": spec.content})
+    try:
+        if isinstance(program, Exception):
+            raise program
+        fitted = fit(
+            program,
+            dataset,
+            seed=spec.seed,
+            folder=folder,
+            metric=plan.metric,
+            label=f"{spec.loss}, seed {spec.seed}",
+            augment=_augmentation(plan, dataset),
+        )
+        result = _completed(fitted, program, dataset, folder)
+    except Diverged as error:
+        where = {"step": error.step, "term": error.term, "message": str(error)}
+        result = {"state": DIVERGED, "error": where, "steps": error.step}
+    except Exception as error:
+        (folder / "error.txt").write_text(traceback.format_exc())
+        message = f"{type(error).__name__}: {error}"
+        result = {"state": FAILED, "error": {"step": None, "term": "", "message": message}}
+    result = {**identity, "error": None, **result, "environment": environment()}
+    write_json(folder / "result.json", result)
+    return result
+
+
+def _augmentation(plan: Plan, dataset: Dataset) -> Any:
+    options = plan.config["augment"]
+    return augmentation(options, dataset.train[0]["labels"].ndim) if options else None
+
+
+def _completed(fitted: Fitted, program: Program, dataset: Dataset, folder: Path) -> dict[str, Any]:
+    """The test, of the best checkpoint."""
+    slices: dict[int, Slice] = {}
+
+    def watch(batch: Arrays, predictions: np.ndarray) -> None:
+        for i in np.flatnonzero(batch["weights"]):
+            case, seen = int(batch["case"][i]), display_slice(batch, predictions, int(i))
+            if case not in slices or seen.foreground > slices[case].foreground:
+                slices[case] = seen
+
+    tested = evaluate(program, fitted.best, dataset.test, watch=watch)
+    shown = [slices[case] for case in range(len(dataset.test.names))]
+    write_arrays(
+        folder / "examples.npz",
+        image=np.stack([s.image for s in shown]).astype(np.float16),
+        labels=np.stack([s.labels for s in shown]).astype(np.uint8),
+        prediction=np.stack([s.prediction for s in shown]).astype(np.uint8),
+        axis_slice=np.array([s.index for s in shown], np.int32),
+    )
+    return {
+        "state": COMPLETED,
+        "steps": int(fitted.last.step),
+        "stopped_early": fitted.stopped_early,
+        "best_step": fitted.best_step,
+        "test": {
+            name: _score(scores, dataset.class_names) for name, scores in tested.scores.items()
+        },
+        "test_loss": tested.terms["loss"],
+        "cases": list(dataset.test.names),
+        "history": fitted.history,
+        "cost": {
+            "compile_seconds": program.compile_seconds,
+            "compile_from_cache": program.compile_from_cache,
+            "step_seconds": fitted.step_seconds,
+            "peak_bytes": program.peak_bytes,
+            "train_seconds": fitted.train_seconds,
+        },
+        "parameters": sum(x.size for x in jax.tree.leaves(fitted.best.params)),
+    }
+
+
+def _score(scores: Scores, class_names: tuple[str, ...]) -> Mapping[str, Any]:
+    """The foreground's scores; class 0 is the background."""
+    return {
+        "mean": float(scores.mean),
+        "per_class": scores.per_class[1:],
+        "pooled": scores.pooled[1:],
+        "classes": list(class_names[1:]),
+        "per_case": scores.per_case[:, 1:],
+        "undefined": int(np.isnan(scores.per_case[:, 1:]).sum()),
+    }

@@ -1,0 +1,98 @@
+"""Configuration files: Python with a `get_config`, and overrides from the command line."""
+
+import dataclasses
+import importlib.util
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from lossbench._names import unknown
+from lossbench.training.options import TrainOptions
+
+
+def load_config(location: str) -> ConfigDict:
+    """Runs `get_config` of a file.
+
+    Args:
+        location: a path, or `path:text` where `get_config` takes a text.
+
+    Returns:
+        The configuration, with the default of every option of `train` filled in, so that each can
+        be overridden.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it has no `get_config` or that gives no configuration.
+    """
+    name, _, text = location.partition(":")
+    path = Path(name)
+    if not path.is_file():
+        near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
+        there = f"; in its folder: {', '.join(near)}" if near else ""
+        raise FileNotFoundError(f"no configuration file {name!r}{there}")
+    spec = importlib.util.spec_from_file_location(f"lossbench_config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{name!r} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise ValueError(f"{name}, line {error.lineno}: {error.msg}") from error
+    get_config = getattr(module, "get_config", None)
+    if not callable(get_config):
+        raise ValueError(f"{name!r} has no function get_config(); a configuration file needs one")
+    if text and not inspect.signature(get_config).parameters:
+        raise ValueError(f"get_config of {name!r} takes no argument, got {text!r}")
+    config = get_config(text) if text else get_config()
+    if not isinstance(config, dict | ConfigDict):
+        raise ValueError(f"get_config of {name!r} gave {type(config).__name__}, not a ConfigDict")
+    config = ConfigDict(config)
+    given = config.get("train") or {}
+    defaults = dataclasses.asdict(TrainOptions())
+    for option in given:
+        if option not in defaults:
+            raise unknown("option of train", option, defaults)
+    config.train = ConfigDict({**defaults, **given})
+    return config
+
+
+def override(config: ConfigDict, arguments: list[str]) -> dict[str, Any]:
+    """Applies `--config.key.key=value` arguments and gives plain values.
+
+    Raises:
+        ValueError: for a key that is not there (with the nearest ones), a value of another type,
+            or an argument of another form.
+    """
+    for argument in arguments:
+        matched = re.fullmatch(r"--config\.([^=]+)(=.*)?", argument, flags=re.DOTALL)
+        if not matched:
+            if argument.startswith("-"):
+                raise ValueError(
+                    f"unknown option {argument!r}; overrides look like --config.key=value"
+                )
+            raise ValueError(f"unexpected argument {argument!r}")
+        if matched[2] is None:
+            raise ValueError(f"{argument}: expected {argument}=value")
+        _check_key(config, matched[1])
+    values, line = flags.FlagValues(), ["lossbench", *arguments]
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=line)
+        values(line)
+    except (flags.Error, TypeError, ValueError, KeyError) as error:
+        raise ValueError(f"{' '.join(arguments)}: {error}") from error
+    return values.config.to_dict()
+
+
+def _check_key(config: ConfigDict, key: str) -> None:
+    place, where = config, "config"
+    for part in key.split("."):
+        name = part.partition("[")[0]
+        if not isinstance(place, ConfigDict):
+            raise ValueError(f"{where} is a value, so there is no {where}.{part}")
+        if name not in place:
+            raise unknown(f"key of {where}", name, place)
+        place, where = place[name], f"{where}.{name}"

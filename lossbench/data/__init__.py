@@ -1,0 +1,59 @@
+"""Data sets by name, and batches of them.
+
+A new data set is a function in a file of its own that returns a `Dataset`, and a row in `SOURCES`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from lossbench._names import unknown
+from lossbench.data.dataset import Dataset, Example, RandomSource, Source
+from lossbench.data.decathlon import decathlon
+from lossbench.data.loader import evaluation_batches, training_batches
+from lossbench.data.split import split
+from lossbench.data.synthetic_shapes import shapes
+from lossbench.data.transforms import augmentation
+
+SOURCES: dict[str, Callable[..., Dataset]] = {"shapes": shapes, "decathlon": decathlon}
+
+__all__ = [
+    "SOURCES",
+    "Dataset",
+    "Example",
+    "RandomSource",
+    "Source",
+    "augmentation",
+    "decathlon",
+    "evaluation_batches",
+    "load",
+    "shapes",
+    "split",
+    "training_batches",
+]
+
+
+def load(name: str, **options: Any) -> Dataset:
+    """Returns the data set of a name in `SOURCES`.
+
+    Args:
+        name: The data set.
+        **options: Its options, as its own function takes them.
+    """
+    check_options(name, options)
+    return SOURCES[name](**options)
+
+
+def check_options(name: str, options: Iterable[str]) -> None:
+    """Raises a ValueError for an unknown data set, or an unknown or missing option."""
+    if name not in SOURCES:
+        raise unknown("data set", name, SOURCES)
+    parameters = inspect.signature(SOURCES[name]).parameters
+    for option in options:
+        if option not in parameters:
+            raise unknown(f"option of the data set {name}", option, parameters)
+    for option, parameter in parameters.items():
+        if parameter.default is parameter.empty and option not in options:
+            raise ValueError(f"data set {name!r} needs the option {option!r}")

@@ -1,0 +1,99 @@
+"""What a data set is to the rest of the library: three sources and what is known about them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol, SupportsIndex, runtime_checkable
+
+import numpy as np
+
+Example = dict[str, np.ndarray]
+"""One example, all examples of a data set in one shape.
+
+Keys: `image` float32 `*space channels`; `labels` int32 `*space`, class ids; `where` bool `*space`,
+true = counted; `case` int32 scalar, the index of the case's name. A batch has the same keys with
+one axis in front.
+"""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Examples by index. An example is a patch of one case; a case may have several."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each case."""
+        ...
+
+    def __len__(self) -> int:
+        """The number of examples."""
+        ...
+
+    def __getitem__(self, index: SupportsIndex, /) -> Example:
+        """Returns one example, the same for the same index."""
+        ...
+
+
+@runtime_checkable
+class RandomSource(Source, Protocol):
+    """A source that can also draw an example at random, such as a crop of a larger case.
+
+    Training draws with `sample` where a source has it, so each epoch sees other crops;
+    `source[index]` stays fixed.
+    """
+
+    def sample(self, index: SupportsIndex, rng: np.random.Generator, /) -> Example:
+        """Returns an example of the same case as `self[index]`, drawn with `rng` alone."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Sources for training, validation and test, which share no case.
+
+    Attributes:
+        name: What the report calls it.
+        description: One or two sentences for the report: what it is, how many cases, how they were
+            split.
+        train: Examples to learn from; crops of cases that are larger than the patch.
+        validation: Examples to choose a model by. Each voxel of each case is counted once over all
+            examples.
+        test: Examples to judge by, in the form of `validation`.
+        class_names: The name of each class id; 0 is the background.
+        spacing: Voxel size per spatial axis in mm, or None where it is not known.
+    """
+
+    name: str
+    description: str
+    train: Source
+    validation: Source
+    test: Source
+    class_names: tuple[str, ...]
+    spacing: tuple[float, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ArraySource:
+    """A source over arrays in memory, one example a case.
+
+    Attributes:
+        names: The name of each case.
+        images: float32 `cases *space channels`.
+        labels: Integer class ids `cases *space`.
+    """
+
+    names: tuple[str, ...]
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: SupportsIndex, /) -> Example:
+        case = range(len(self.names))[index]
+        return {
+            "image": self.images[case],
+            "labels": self.labels[case].astype(np.int32),
+            "where": np.ones(self.labels.shape[1:], bool),
+            "case": np.asarray(case, np.int32),
+        }

@@ -1,0 +1,180 @@
+"""What every segmentation loss does first: check its arrays and bring them into one form."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Shaped
+
+from lossbench import _checks
+from lossbench.ops.classes import class_major
+from lossbench.ops.sums import (
+    ClassSums,
+    class_sums,
+    class_sums_of_ids,
+    members_of_ids,
+    sum_pixels,
+)
+
+ACTIVATIONS = ("softmax", "sigmoid")
+
+
+class Inputs(NamedTuple):
+    """The arrays of a segmentation loss: space flat, masked values replaced by harmless ones.
+
+    Attributes:
+        logits: float32 (float64 for float64 input), 0 where masked.
+        ids: class ids, 0 where masked; None if the labels are one value a class.
+        dense: the labels as one value a class, bool or floating, 0 where masked; None with `ids`.
+        where: true = counted; None counts everything.
+    """
+
+    logits: Float[Array, "batch pixels classes"]
+    ids: Int[Array, "batch pixels"] | None
+    dense: Shaped[Array, "batch pixels classes"] | None
+    where: Bool[Array, "batch pixels"] | None
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return self.logits.shape[-1]
+
+    def members(self) -> Shaped[Array, "batch classes pixels"]:
+        """How much each pixel belongs to each class: bool, or a probability; 0 where masked."""
+        if self.ids is None:
+            assert self.dense is not None
+            return class_major(self.dense)
+        return members_of_ids(self.ids, self.where, self.classes)
+
+    def sums(self, p: Float[Array, "batch classes pixels"]) -> ClassSums:
+        """Intersection, prediction and truth of each class, for the activated logits `p`."""
+        if self.ids is None:
+            return class_sums(p, self.members(), self.where)
+        return class_sums_of_ids(p, self.ids, self.where)
+
+    def probabilities(self) -> Shaped[Array, "batch pixels classes"]:
+        """The labels as floating values, one a class."""
+        dtype = self.logits.dtype
+        if self.dense is not None:
+            return self.dense.astype(dtype)
+        assert self.ids is not None
+        return jax.nn.one_hot(self.ids, self.classes, dtype=dtype)
+
+    def counted(self) -> Float[Array, "*pixels"]:
+        """1 where a pixel counts, else 0; a scalar 1 if all of them do."""
+        if self.where is None:
+            return jnp.ones((), self.logits.dtype)
+        return self.where.astype(self.logits.dtype)
+
+    def count(self) -> Float[Array, " batch"]:
+        """The number of pixels that count, for each example."""
+        batch, pixels, _ = self.logits.shape
+        if self.where is None:
+            return jnp.full((batch,), pixels, self.logits.dtype)
+        return sum_pixels(self.where).astype(self.logits.dtype)
+
+
+def read(logits: Array, labels: Array, where: Array | None, *, activation: str) -> Inputs:
+    """Checks the arrays of a segmentation loss against the contract and flattens space.
+
+    Raises:
+        ValueError: if a shape or dtype breaks the contract; it names the argument.
+    """
+    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
+    _checks.choice("activation", activation, ACTIVATIONS)
+    _checks.floating(logits=logits)
+    if logits.ndim < 2:
+        raise ValueError(f"logits: expected shape (batch, *space, classes), got {logits.shape}")
+    *leading, classes = logits.shape
+    leading, batch = tuple(leading), logits.shape[0]
+    if activation == "softmax" and classes == 1:
+        raise ValueError(
+            "logits: a softmax over one class is 1 whatever the logit, so it would train nothing; "
+            'use activation="sigmoid" for one class, or two classes'
+        )
+    labels, dense = _labels(labels, leading, classes, activation)
+    pixels = labels.reshape(batch, -1, classes) if dense else labels.reshape(batch, -1)
+    x = logits.astype(_checks.compute_dtype(logits)).reshape(batch, -1, classes)
+    if where is not None:
+        where = jnp.asarray(where)
+        if where.dtype != jnp.bool_:
+            raise ValueError(f"where: expected bool (true = counted), got {where.dtype}")
+        _checks.shape("where", where, leading, "batch, *space")
+        where = where.reshape(batch, -1)
+        # Before anything is computed from them: NaN times 0 would still be NaN.
+        x = jnp.where(where[..., None], x, 0)
+        mask = where[..., None] if dense else where
+        pixels = jnp.where(mask, pixels, jnp.zeros((), pixels.dtype))
+    inputs = Inputs(x, None if dense else pixels, pixels if dense else None, where)
+    _check_values(inputs, activation)
+    return inputs
+
+
+def _labels(
+    labels: Array, leading: tuple[int, ...], classes: int, activation: str
+) -> tuple[Array, bool]:
+    """The labels as class ids (False) or as one value a class (True), by dtype."""
+    one_a_class = (*leading, classes)
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+        _checks.shape("labels", labels, one_a_class, "batch, *space, classes; class probabilities")
+        return labels, True
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+        if classes == 1 and labels.shape == one_a_class:
+            labels = labels[..., 0]
+        _checks.shape("labels", labels, leading, "batch, *space; class ids")
+        return (labels[..., None] == 1, True) if classes == 1 else (labels.astype(jnp.int32), False)
+    if labels.dtype != jnp.bool_:
+        raise ValueError(f"labels: expected an integer, bool or floating dtype, got {labels.dtype}")
+    if labels.shape == one_a_class:
+        return labels, True
+    if labels.shape in (leading, (*leading, 1)):
+        mask = labels.reshape(leading)
+        if classes == 1:
+            return mask[..., None], True
+        if classes == 2 and activation == "softmax":
+            return mask.astype(jnp.int32), False
+        raise ValueError(
+            f"labels: a binary mask of shape {labels.shape} cannot tell {classes} classes apart; "
+            f"expected one mask a class, {one_a_class}, or integer class ids, {leading}"
+        )
+    raise ValueError(
+        f"labels: expected a mask of shape {leading} or one mask a class, {one_a_class}, "
+        f"got {labels.shape}"
+    )
+
+
+def _check_values(inputs: Inputs, activation: str) -> None:
+    """Debug mode only; masked values have been replaced and pass."""
+    x = inputs.logits
+    _checks.value(jnp.all(jnp.isfinite(x)), "logits: a value is NaN or infinite")
+    if inputs.ids is not None:
+        low, high = jnp.min(inputs.ids), jnp.max(inputs.ids)
+        message = (
+            f"labels: a class id is outside 0..{inputs.classes - 1} (from {{low}} to {{high}})"
+        )
+        _checks.value((low >= 0) & (high < inputs.classes), message, low=low, high=high)
+    elif inputs.dense is not None and activation == "softmax":
+        total = jnp.sum(inputs.dense.astype(x.dtype), axis=-1)
+        if inputs.where is not None:
+            total = jnp.where(inputs.where, total, 1)
+        worst = jnp.max(jnp.abs(total - 1))
+        _checks.value(
+            worst < 1e-3, "labels: probabilities do not sum to 1 (off by {worst})", worst=worst
+        )
+
+
+def class_weighting(
+    class_weights: Array | None, classes: int, dtype: jnp.dtype, *, name: str = "class_weights"
+) -> Float[Array, "1 1 classes"]:
+    """The weights of the classes, ones by default, to be multiplied with `batch pixels classes`."""
+    if class_weights is None:
+        return jnp.ones((1, 1, classes), dtype)
+    weights = jnp.asarray(class_weights, dtype)
+    _checks.shape(name, weights, (classes,), "one weight a class, background included")
+    return weights[None, None]
+
+
+def divide(numerator: Array, denominator: Array, empty: float = 0.0) -> Array:
+    """`numerator / denominator`, and `empty` with gradient 0 where the denominator is 0."""
+    defined = denominator != 0
+    return jnp.where(defined, numerator / jnp.where(defined, denominator, 1), empty)

@@ -1,0 +1,229 @@
+"""Dice and intersection over union of hard predictions: functions for a batch, states for a stream."""
+
+import dataclasses
+from typing import NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Shaped
+
+from lossbench import _checks
+from lossbench.metrics._counts import Counts, count_pixels
+
+
+class Scores(NamedTuple):
+    """What a stream of cases comes to; undefined is NaN, never 0 or 1.
+
+    Attributes:
+        per_case: one value a case and class; NaN where the class is in neither truth nor prediction.
+        per_class: mean over the cases in which the class is defined.
+        mean: mean over cases of the mean over the defined classes of the case.
+        pooled: one value a class from the summed counts of all cases.
+        undefined: number of NaN in `per_case`, of cases that were seen.
+    """
+
+    per_case: Float[Array, "cases classes"]
+    per_class: Float[Array, " classes"]
+    mean: Float[Array, ""]
+    pooled: Float[Array, " classes"]
+    undefined: Int[Array, ""]
+
+
+def _dice(counts: Counts) -> Array:
+    """2 TP / (2 TP + FP + FN)."""
+    return _ratio(2 * counts.true_positive, counts.predicted + counts.true)
+
+
+def _iou(counts: Counts) -> Array:
+    """TP / (TP + FP + FN)."""
+    union = counts.predicted + counts.true - counts.true_positive
+    return _ratio(counts.true_positive, union)
+
+
+def _ratio(numerator: Array, denominator: Array) -> Array:
+    defined = denominator > 0
+    return jnp.where(defined, numerator / jnp.where(defined, denominator, 1), jnp.nan)
+
+
+def dice(
+    predictions: Shaped[Array, "batch *space"],
+    labels: Shaped[Array, "batch *space"],
+    *,
+    num_classes: int,
+    where: Bool[Array, "batch *space"] | None = None,
+) -> Float[Array, "batch classes"]:
+    """Dice coefficient of each class: `2 TP / (2 TP + FP + FN)`.
+
+    Args:
+        predictions: class ids, or a mask (bool) with `num_classes=2`; never logits.
+        labels: likewise.
+        num_classes: number of classes, background included.
+        where: true = counted.
+
+    Returns:
+        One value an example and class, in [0, 1]; NaN where a class is in neither of both.
+
+    Raises:
+        ValueError: for shapes or dtypes that do not fit.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(dice(jnp.array([[0, 1, 1, 0]]), jnp.array([[0, 1, 0, 0]]), num_classes=3))
+        [[0.8  0.6666667  nan]]
+
+    Reference: Dice, Measures of the Amount of Ecologic Association Between Species, 1945.
+    """
+    return _dice(count_pixels(predictions, labels, num_classes=num_classes, where=where))
+
+
+def iou(
+    predictions: Shaped[Array, "batch *space"],
+    labels: Shaped[Array, "batch *space"],
+    *,
+    num_classes: int,
+    where: Bool[Array, "batch *space"] | None = None,
+) -> Float[Array, "batch classes"]:
+    """Intersection over union (Jaccard index) of each class: `TP / (TP + FP + FN)`.
+
+    Args:
+        predictions: class ids, or a mask (bool) with `num_classes=2`; never logits.
+        labels: likewise.
+        num_classes: number of classes, background included.
+        where: true = counted.
+
+    Returns:
+        One value an example and class, in [0, 1]; NaN where a class is in neither of both.
+
+    Raises:
+        ValueError: for shapes or dtypes that do not fit.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(iou(jnp.array([[0, 1, 1, 0]]), jnp.array([[0, 1, 0, 0]]), num_classes=2))
+        [[0.6666667 0.5 ]]
+
+    Reference: Jaccard, The Distribution of the Flora in the Alpine Zone, 1912.
+    """
+    return _iou(count_pixels(predictions, labels, num_classes=num_classes, where=where))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Overlap:
+    """Counts of pixels, one row a case, that add up.
+
+    A case may come in several pieces (the patches of a volume), in any order, on any device: its
+    counts are summed before any ratio is taken. `merge` is associative and commutative.
+    """
+
+    counts: Counts
+    seen: Bool[Array, " cases"]
+
+    @classmethod
+    def empty(cls, *, cases: int, num_classes: int) -> Self:
+        """A state that has seen nothing, with room for `cases` cases."""
+        zeros = jnp.zeros((cases, num_classes), jnp.int32)
+        return cls(Counts(zeros, zeros, zeros), jnp.zeros((cases,), bool))
+
+    def update(
+        self,
+        predictions: Shaped[Array, "batch *space"],
+        labels: Shaped[Array, "batch *space"],
+        *,
+        case: Int[Array, " batch"],
+        where: Bool[Array, "batch *space"] | None = None,
+        weights: Float[Array, " batch"] | None = None,
+    ) -> Self:
+        """Adds a batch.
+
+        Args:
+            predictions: class ids; never logits.
+            labels: class ids.
+            case: which case each example belongs to, 0 <= case < cases.
+            where: true = counted.
+            weights: 0 for an example that only pads the batch, else 1.
+        """
+        cases, num_classes = self.counts.true.shape
+        batch = count_pixels(predictions, labels, num_classes=num_classes, where=where)
+        real = jnp.ones(case.shape, bool) if weights is None else weights > 0
+        # A row outside the table is dropped: that is where padding goes.
+        rows = jnp.where(real, case, cases)
+        add = lambda table, new: table.at[rows].add(new, mode="drop")  # noqa: E731
+        return dataclasses.replace(
+            self,
+            counts=jax.tree.map(add, self.counts, batch),
+            seen=self.seen.at[rows].set(True, mode="drop"),
+        )
+
+    def merge(self, other: Self) -> Self:
+        """The state that has seen what both have."""
+        return dataclasses.replace(
+            self,
+            counts=jax.tree.map(jnp.add, self.counts, other.counts),
+            seen=self.seen | other.seen,
+        )
+
+    @staticmethod
+    def score(counts: Counts) -> Array:
+        """The metric of a table of counts."""
+        raise TypeError("abstract: use Dice or IoU")
+
+    def compute(self) -> Scores:
+        """The scores of what was seen. Pure: calling it twice changes nothing."""
+        per_case = jnp.where(self.seen[:, None], self.score(self.counts), jnp.nan)
+        # int32 sums of many large volumes would overflow; a float sum of counts keeps 7 digits.
+        pooled = jax.tree.map(lambda n: jnp.sum(n.astype(jnp.float32), axis=0), self.counts)
+        undefined = jnp.sum(jnp.isnan(per_case) & self.seen[:, None])
+        return Scores(
+            per_case=per_case,
+            per_class=_mean_of_defined(per_case, axis=0),
+            mean=_mean_of_defined(_mean_of_defined(per_case[:, 1:], axis=1), axis=0),
+            pooled=self.score(pooled),
+            undefined=undefined,
+        )
+
+
+def _mean_of_defined(x: Array, axis: int) -> Array:
+    """`nanmean` that is NaN without a warning where nothing is defined."""
+    defined = ~jnp.isnan(x)
+    return _ratio(jnp.sum(jnp.where(defined, x, 0), axis=axis), jnp.sum(defined, axis=axis))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Dice(_Overlap):
+    """Dice coefficient over a stream of cases; the mean leaves out class 0, the background.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> state = Dice.empty(cases=1, num_classes=2)
+        >>> for piece in ([0, 1], [1, 0]):  # one case in two pieces
+        ...     state = state.update(jnp.array([piece]), jnp.array([[0, 1]]), case=jnp.array([0]))
+        >>> print(state.compute().mean)
+        0.5
+    """
+
+    @staticmethod
+    def score(counts: Counts) -> Array:
+        """2 TP / (2 TP + FP + FN)."""
+        return _dice(counts)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class IoU(_Overlap):
+    """Intersection over union over a stream of cases; the mean leaves out class 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> state = IoU.empty(cases=2, num_classes=2)
+        >>> state = state.update(
+        ...     jnp.array([[0, 1], [1, 1]]), jnp.array([[0, 1], [0, 1]]), case=jnp.array([0, 1])
+        ... )
+        >>> print(state.compute().mean)
+        0.75
+    """
+
+    @staticmethod
+    def score(counts: Counts) -> Array:
+        """TP / (TP + FP + FN)."""
+        return _iou(counts)

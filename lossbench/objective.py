@@ -1,0 +1,186 @@
+"""An objective: named terms, each a loss bound to a batch and a model's outputs by argument name."""
+
+import dataclasses
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+
+from lossbench import losses
+from lossbench._names import unknown
+
+# optax's schedules: a function of the step.
+Schedule = Callable[[jax.Array], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """One term of an objective.
+
+    Attributes:
+        loss: the loss function.
+        weight: a number, or a schedule (a function of the step).
+        options: its keyword arguments; strings and booleans are static, numbers may be arrays.
+        inputs: which name of the batch or the outputs an argument takes, where the names differ:
+            `{"logits": "logits_2"}`.
+    """
+
+    loss: Callable[..., jax.Array]
+    weight: float | Schedule = 1.0
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises a ValueError for an option or an input that the loss does not have."""
+        parameters = inspect.signature(self.loss).parameters
+        name = self.loss.__name__
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            for option in self.options:
+                if option not in parameters:
+                    raise unknown(f"option of the loss {name}", option, _options(parameters))
+            for argument in self.inputs:
+                if argument not in parameters:
+                    raise unknown(f"argument of the loss {name}", argument, parameters)
+
+    def arguments(self, namespace: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of the loss: arrays from the namespace by name, and the options.
+
+        Required arguments must be there. Optional ones whose default is None (`where`, `spacing`)
+        are taken if they are there.
+        """
+        bound = dict(self.options)
+        for argument, parameter in inspect.signature(self.loss).parameters.items():
+            name = self.inputs.get(argument, argument)
+            if argument in bound:
+                continue
+            if name in namespace:
+                required = parameter.default is parameter.empty
+                if required or parameter.default is None or argument in self.inputs:
+                    bound[argument] = namespace[name]
+            elif parameter.default is parameter.empty or argument in self.inputs:
+                raise ValueError(
+                    f"the loss {self.loss.__name__} needs {argument!r}"
+                    + (f" (from {name!r})" if name != argument else "")
+                    + f"; batch and outputs have: {', '.join(sorted(namespace))}"
+                )
+        return bound
+
+
+def _options(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
+    return [name for name, p in parameters.items() if p.default is not p.empty]
+
+
+class Value(NamedTuple):
+    """What an objective comes to, all scalars.
+
+    Attributes:
+        total: sum over terms of weight times value.
+        terms: the value of each term, its mean over the batch, unweighted.
+        weights: the weight of each term.
+    """
+
+    total: jax.Array
+    terms: dict[str, jax.Array]
+    weights: dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """A weighted sum of named terms.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lossbench import losses
+        >>> objective = Objective({"dice": Term(losses.dice), "ce": Term(losses.cross_entropy, 0.5)})
+        >>> batch = {"labels": jnp.array([[0, 1]])}
+        >>> outputs = {"logits": jnp.array([[[0.0, 0.0], [0.0, 0.0]]])}
+        >>> value = objective(batch | outputs, step=jnp.array(0))
+        >>> print(f"{value.total:.3f} = {value.terms['dice']:.3f} + 0.5 * {value.terms['ce']:.3f}")
+        0.847 = 0.500 + 0.5 * 0.693
+    """
+
+    terms: Mapping[str, Term]
+
+    def __post_init__(self) -> None:
+        """Freezes the terms; at least one is needed."""
+        if not self.terms:
+            raise ValueError("an objective needs at least one term")
+        object.__setattr__(self, "terms", types.MappingProxyType(dict(self.terms)))
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Builds an objective from plain values.
+
+        Args:
+            config: `{"terms": {name: {"loss": ..., "weight": ..., "inputs": {...}, option: ...}}}`.
+                The loss of a term is its name unless `loss` says otherwise; the weight is 1 unless
+                given; all other keys are options of the loss.
+
+        Raises:
+            ValueError: for an unknown loss, option or key; it names the nearest ones.
+
+        Example:
+            >>> config = {"terms": {"dice": {"weight": 0.5}, "hard": {"loss": "focal", "gamma": 3.0}}}
+            >>> sorted(Objective.from_config(config).terms)
+            ['dice', 'hard']
+        """
+        for key in config:
+            if key != "terms":
+                raise unknown("key of an objective", key, ["terms"])
+        terms = config.get("terms")
+        if not isinstance(terms, Mapping) or not terms:
+            raise ValueError(
+                f"an objective needs 'terms', a mapping of names to options; got {terms!r}"
+            )
+        return cls({name: _term(name, options or {}) for name, options in terms.items()})
+
+    def __call__(self, namespace: Mapping[str, Any], step: jax.Array) -> Value:
+        """Evaluates every term.
+
+        Args:
+            namespace: the batch's arrays and the model's outputs together, by name. Per-example
+                `weights` in it weigh the mean over the batch, in every term alike.
+            step: the step, for scheduled weights.
+        """
+        terms = {
+            name: _mean(term.loss(**term.arguments(namespace)), namespace.get("weights"))
+            for name, term in self.terms.items()
+        }
+        weights = {
+            name: jnp.asarray(
+                term.weight(step) if callable(term.weight) else term.weight, jnp.float32
+            )
+            for name, term in self.terms.items()
+        }
+        total = jnp.asarray(sum(weights[name] * terms[name] for name in terms))
+        return Value(total, terms, weights)
+
+
+def _mean(value: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """The mean over examples; a scalar (a batch-pooled loss) is its own mean."""
+    if value.ndim == 0:
+        return value
+    if value.ndim > 1:
+        raise ValueError(
+            f"a term needs one value an example, got shape {value.shape}; "
+            'a loss with reduction="none" cannot be a term'
+        )
+    if weights is None:
+        return jnp.mean(value)
+    total = jnp.sum(weights)
+    return jnp.sum(weights * value) / jnp.where(total > 0, total, 1)
+
+
+def _term(name: str, config: Mapping[str, Any]) -> Term:
+    if not isinstance(config, Mapping):
+        raise ValueError(f"term {name!r}: expected a mapping of options, got {config!r}")
+    options = dict(config)
+    loss = losses.get(options.pop("loss", name))
+    weight = options.pop("weight", 1.0)
+    inputs = options.pop("inputs", {})
+    if not callable(weight) and (isinstance(weight, bool) or not isinstance(weight, int | float)):
+        raise ValueError(f"term {name!r}: weight must be a number or a schedule, got {weight!r}")
+    return Term(loss, weight, options, dict(inputs))

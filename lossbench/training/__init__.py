@@ -1,0 +1,1 @@
+"""Training: a functional state, a pure step, and one loop that drives them."""

@@ -1,0 +1,87 @@
+"""Checkpoints: the latest and the best, each one atomic; the only module that knows orbax."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from orbax.checkpoint import v1 as ocp
+
+from lossbench.training.state import TrainState
+
+_keep = ocp.training.preservation_policies
+
+
+class Checkpoint(NamedTuple):
+    """All that a run needs to go on as if nothing had happened.
+
+    Attributes:
+        state: the training state.
+        position: state of the data iterator, plain JSON.
+        history: the log so far, plain JSON.
+    """
+
+    state: TrainState
+    position: dict[str, Any]
+    history: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one run, in one folder."""
+
+    def __init__(self, checkpointer: ocp.training.Checkpointer) -> None:
+        self._checkpointer = checkpointer
+
+    def save(self, checkpoint: Checkpoint, *, step: int, best: bool) -> None:
+        """Saves; a kill in the middle leaves the earlier checkpoint as it was.
+
+        Args:
+            checkpoint: what to save.
+            step: steps done.
+            best: true if no checkpoint so far was as good; it is kept until a better one comes.
+        """
+        self._checkpointer.save_checkpointables(
+            step,
+            {
+                "state": checkpoint.state,
+                "progress": {"position": checkpoint.position, "history": checkpoint.history},
+            },
+            # Orbax keeps the highest rank: that of the last checkpoint that was the best so far.
+            metrics={"rank": step if best else -1},
+            force=True,
+            overwrite=True,
+        )
+
+    def latest(self, like: TrainState) -> Checkpoint | None:
+        """The latest checkpoint, on the devices of `like`; None if there is none."""
+        newest = self._checkpointer.latest
+        return None if newest is None else self._load(newest.step, like)
+
+    def load(self, step: int, like: TrainState) -> Checkpoint:
+        """The checkpoint of a step."""
+        return self._load(step, like)
+
+    def _load(self, step: int, like: TrainState) -> Checkpoint:
+        abstract = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like
+        )
+        loaded = self._checkpointer.load_checkpointables(
+            step, {"state": abstract, "progress": None}
+        )
+        progress = loaded["progress"]
+        return Checkpoint(loaded["state"], progress["position"], progress["history"])
+
+
+@contextmanager
+def open_checkpoints(folder: Path) -> Iterator[Checkpoints]:
+    """Opens (or makes) the checkpoint folder of a run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    policy = _keep.AnyPreservationPolicy(
+        [
+            _keep.LatestN(1),
+            _keep.BestN(get_metric_fn=lambda metrics: metrics["rank"], n=1),
+        ]
+    )
+    with ocp.training.Checkpointer(folder.resolve(), preservation_policy=policy) as checkpointer:
+        yield Checkpoints(checkpointer)

@@ -1,0 +1,61 @@
+"""One pass over a source: metrics, the objective, and the predictions if wanted."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from lossbench.data import Source, evaluation_batches
+from lossbench.metrics import Scores
+from lossbench.training.program import Arrays, Program
+from lossbench.training.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation came to, on the host.
+
+    Attributes:
+        scores: of each metric; tables have one row a case.
+        terms: mean over examples of each term, and of the total under "loss".
+    """
+
+    scores: dict[str, Scores]
+    terms: dict[str, float]
+
+    def means(self) -> dict[str, float]:
+        """The mean of each metric, and the loss."""
+        return {"loss": self.terms["loss"]} | {n: float(s.mean) for n, s in self.scores.items()}
+
+
+def evaluate(
+    program: Program,
+    state: TrainState,
+    source: Source,
+    *,
+    watch: Callable[[Arrays, np.ndarray], None] | None = None,
+) -> Evaluated:
+    """Evaluates a state on every example of a source.
+
+    Args:
+        program: the compiled functions.
+        state: what to evaluate; its parameters' average where it has one.
+        source: the examples.
+        watch: is shown each batch and its predicted class ids, padding included.
+    """
+    options = program.options
+    evaluation = program.empty()
+    for batch in evaluation_batches(source, options.eval_batch_size or options.batch_size):
+        evaluation, predictions = program.evaluate(
+            evaluation, state.evaluated, program.place(batch), state.step
+        )
+        if watch:
+            watch(batch, np.asarray(predictions))
+    cases = len(source.names)
+    scores = {}
+    for name, metric in evaluation.metrics.items():
+        score = jax.device_get(metric.compute())
+        scores[name] = score._replace(per_case=score.per_case[:cases])
+    terms = {n: float(t / evaluation.examples) for n, t in evaluation.terms.items()}
+    return Evaluated(scores, terms)

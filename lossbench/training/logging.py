@@ -1,0 +1,61 @@
+"""TensorBoard logs; the only module that knows tensorboardX."""
+
+import types
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from tensorboardX import SummaryWriter
+
+from lossbench.training.display import Slice
+
+# Class colors (Okabe and Ito), telling apart for every common color vision; background is black.
+_COLORS = np.array(
+    [
+        [0, 0, 0],
+        [230, 159, 0],
+        [86, 180, 233],
+        [0, 158, 115],
+        [240, 228, 66],
+        [0, 114, 178],
+        [213, 94, 0],
+        [204, 121, 167],
+    ],
+    np.uint8,
+)
+
+
+class Log:
+    """Scalars and images of one run, for TensorBoard. A resumed run drops what it will redo."""
+
+    def __init__(self, folder: Path, *, resumed_at: int) -> None:
+        purge = resumed_at + 1 if resumed_at else None
+        self._writer = SummaryWriter(str(folder), purge_step=purge, flush_secs=30)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: types.TracebackType | None,
+    ) -> None:
+        self._writer.close()
+
+    def scalars(self, group: str, values: dict[str, float], step: int) -> None:
+        """Writes `group/name` for each value."""
+        for name, value in values.items():
+            self._writer.add_scalar(f"{group}/{name}", value, step)
+
+    def slices(self, slices: list[Slice], step: int) -> None:
+        """Writes one picture: a row an example, its image, its truth, its prediction."""
+        rows = []
+        for s in slices:
+            gray = np.repeat((255 * s.image).astype(np.uint8)[..., None], 3, axis=-1)
+            columns = [gray, *(_COLORS[ids % len(_COLORS)] for ids in (s.labels, s.prediction))]
+            rows.append(np.concatenate(columns, axis=1))
+        picture = np.concatenate(rows, axis=0)
+        self._writer.add_image(
+            "validation/image, truth, prediction", picture, step, dataformats="HWC"
+        )

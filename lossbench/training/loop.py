@@ -1,0 +1,227 @@
+"""The loop over steps: the only place with one."""
+
+import dataclasses
+import math
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from lossbench.data import Dataset, Example, training_batches
+from lossbench.training.checkpoint import Checkpoint, Checkpoints, open_checkpoints
+from lossbench.training.display import Slice, display_slice
+from lossbench.training.evaluate import evaluate
+from lossbench.training.logging import Log
+from lossbench.training.program import Arrays, Program
+from lossbench.training.progress import Progress
+from lossbench.training.state import TrainState, stream_key
+from lossbench.training.step import StepLog
+
+SHOWN_EXAMPLES = 4
+
+History = dict[str, list[dict[str, Any]]]
+
+
+class Diverged(Exception):
+    """A loss or gradient was not finite.
+
+    Attributes:
+        step: the step, counted from 0, whose loss or gradient it was.
+        term: the term of the objective, or "gradient" if all terms were finite.
+    """
+
+    def __init__(self, step: int, term: str, value: float) -> None:
+        what = "the gradient" if term == "gradient" else f"the term {term!r}"
+        super().__init__(f"{what} is {value} at step {step}")
+        self.step, self.term = step, term
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """A training that has ended.
+
+    Attributes:
+        last: the state after the last step.
+        best: the state at the best validation.
+        best_step: its step.
+        history: rows of the log, "train" and "validation".
+        step_seconds: median time of a step, data included, validation and checkpoint not; NaN if
+            nothing was left to do.
+        train_seconds: time of this process in the loop, validation and checkpoints included.
+        stopped_early: true if the metric did not improve for the patience.
+    """
+
+    last: TrainState
+    best: TrainState
+    best_step: int
+    history: History
+    step_seconds: float
+    train_seconds: float
+    stopped_early: bool
+
+
+def fit(
+    program: Program,
+    dataset: Dataset,
+    *,
+    seed: int,
+    folder: Path,
+    metric: str,
+    label: str,
+    augment: Callable[[Example, np.random.Generator], Example] | None = None,
+) -> Fitted:
+    """Trains to the end, from the latest checkpoint in `folder` if there is one.
+
+    A run that was killed at any moment and started again ends with the parameters, to the bit on
+    the CPU, of one that was not.
+
+    Args:
+        program: the compiled functions.
+        dataset: what to train on and to validate with.
+        seed: of parameters, batch order and augmentation.
+        folder: of checkpoints and logs.
+        metric: the validation metric that is best where highest.
+        label: what the progress calls the run.
+        augment: augmentation of training examples.
+
+    Raises:
+        Diverged: if a loss or gradient is not finite.
+    """
+    options = program.options
+    iterator = training_batches(
+        dataset.train, batch_size=options.batch_size, seed=seed, augment=augment
+    )
+    first = program.place(
+        {k: v[None].repeat(options.batch_size, 0) for k, v in dataset.train[0].items()}
+    )
+    state = program.init(stream_key(seed, "init"), first)
+    history: History = {"train": [], "validation": []}
+    begun = time.perf_counter()
+    with open_checkpoints(folder / "checkpoints") as checkpoints:
+        found = checkpoints.latest(state)
+        if found:
+            state, history = found.state, found.history
+            iterator.set_state(found.position)
+        done = int(state.step)
+        with (
+            Log(folder / "tensorboard", resumed_at=done) as log,
+            Progress(label, steps=options.steps, done=done) as progress,
+        ):
+            pending: list[StepLog] = []
+            seconds: list[float] = []
+            mark = time.perf_counter()
+            while done < options.steps and not _patience_is_over(history, metric, program):
+                state, logged = program.train(state, program.place(next(iterator)))
+                pending.append(logged)
+                done += 1
+                validates = done % options.eval_every == 0 or done == options.steps
+                if validates or done % options.log_every == 0:
+                    row = _row(jax.device_get(pending), first_step=done - len(pending))
+                    seconds.append((time.perf_counter() - mark) / len(pending))
+                    pending = []
+                    history["train"].append(row)
+                    log.scalars("train", _scalars(row), done)
+                    progress.step(done, row["loss"])
+                    mark = time.perf_counter()
+                if validates:
+                    state = _validate(program, state, dataset, history, metric, log, progress)
+                    _save(checkpoints, state, iterator.get_state(), history, metric)
+                    mark = time.perf_counter()
+        iterator.close()
+        best = best_step(history, metric)
+        best_state = state if best == done else checkpoints.load(best, state).state
+    return Fitted(
+        last=state,
+        best=best_state,
+        best_step=best,
+        history=history,
+        # The first interval holds what is done once; a median of several forgets it anyway.
+        step_seconds=statistics.median(seconds[1:] or seconds or [math.nan]),
+        train_seconds=time.perf_counter() - begun,
+        stopped_early=done < options.steps,
+    )
+
+
+def best_step(history: History, metric: str) -> int:
+    """The step of the best validation, the earliest of equals; the last one if none is defined."""
+    rows = history["validation"]
+    defined = [row for row in rows if not math.isnan(row[metric])]
+    # `max` keeps the first of equals.
+    best = max(defined, key=lambda row: row[metric]) if defined else rows[-1]
+    return best["step"]
+
+
+def _patience_is_over(history: History, metric: str, program: Program) -> bool:
+    patience = program.options.early_stopping_patience
+    if not patience or not history["validation"]:
+        return False
+    steps = [row["step"] for row in history["validation"]]
+    return len(steps) - 1 - steps.index(best_step(history, metric)) >= patience
+
+
+def _validate(
+    program: Program,
+    state: TrainState,
+    dataset: Dataset,
+    history: History,
+    metric: str,
+    log: Log,
+    progress: Progress,
+) -> TrainState:
+    """Evaluates, logs, and tells the plateau rule."""
+    slices: list[Slice] = []
+
+    def watch(batch: Arrays, predictions: np.ndarray) -> None:
+        for i in np.flatnonzero(batch["weights"]):
+            if len(slices) < SHOWN_EXAMPLES:
+                slices.append(display_slice(batch, predictions, int(i)))
+
+    means = evaluate(program, state, dataset.validation, watch=watch).means()
+    done = int(state.step)
+    history["validation"].append({"step": done, **means})
+    log.scalars("validation", means, done)
+    log.slices(slices, done)
+    progress.validation(done, metric, means[metric])
+    return program.after_validation(state, np.float32(means[metric]))
+
+
+def _save(
+    checkpoints: Checkpoints,
+    state: TrainState,
+    position: dict[str, Any],
+    history: History,
+    metric: str,
+) -> None:
+    done = int(state.step)
+    improved = best_step(history, metric) == done
+    checkpoints.save(Checkpoint(state, position, history), step=done, best=improved)
+
+
+def _row(logs: list[StepLog], *, first_step: int) -> dict[str, Any]:
+    """The mean of some steps' logs.
+
+    Raises:
+        Diverged: for the first step whose loss or gradient is not finite.
+    """
+    for i, one in enumerate(logs):
+        for term, value in (*one.objective.terms.items(), ("gradient", one.gradient_norm)):
+            if not np.isfinite(value):
+                raise Diverged(first_step + i, term, float(value))
+    mean = jax.tree.map(lambda *x: float(np.mean(x)), *logs)
+    return {
+        "step": first_step + len(logs),
+        "loss": mean.objective.total,
+        "terms": mean.objective.terms,
+        "weights": mean.objective.weights,
+        "gradient_norm": mean.gradient_norm,
+        "learning_rate": float(logs[-1].learning_rate),
+    }
+
+
+def _scalars(row: dict[str, Any]) -> dict[str, float]:
+    nested = {f"{group}/{k}": v for group in ("terms", "weights") for k, v in row[group].items()}
+    return {k: row[k] for k in ("loss", "gradient_norm", "learning_rate")} | nested

@@ -1,0 +1,96 @@
+"""How a model is trained: the numbers of `config.train`, with their defaults."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
+
+from lossbench import _checks
+from lossbench._names import unknown
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOptions:
+    """Plain numbers that say how a model is trained.
+
+    Attributes:
+        steps: optimizer steps.
+        batch_size: examples a step.
+        eval_batch_size: examples a batch in evaluation; 0 = batch_size.
+        optimizer: "adamw" or "sgd" (with Nesterov momentum).
+        learning_rate: the highest rate, after the warm-up.
+        warmup_steps: steps over which the rate rises linearly from 0.
+        schedule: after the warm-up: "cosine" (down to final_learning_rate) or "constant".
+        final_learning_rate: the end of the cosine, as a share of learning_rate.
+        weight_decay: decoupled, as in AdamW; with sgd, too.
+        momentum: of sgd.
+        clip_norm: the gradient's global norm is clipped to this; 0 = off.
+        ema_decay: decay of the moving average of the parameters that is evaluated instead of the
+            parameters; 0 = off. The decay at step t is min(ema_decay, (1 + t) / (10 + t)).
+        plateau_patience: validations without improvement after which the rate is multiplied by
+            plateau_factor; 0 = off.
+        plateau_factor: see there.
+        early_stopping_patience: validations without improvement after which training ends; 0 = off.
+        eval_every: steps between validations; each saves a checkpoint.
+        log_every: steps between rows of the log; a row is the mean over them.
+        devices: size of the mesh's data axis; 0 = as many devices as divide the batch.
+        debug_checks: check labels and logits in every step (see `lossbench.debug_checks`).
+    """
+
+    steps: int = 1000
+    batch_size: int = 8
+    eval_batch_size: int = 0
+    optimizer: str = "adamw"
+    learning_rate: float = 1e-3
+    warmup_steps: int = 0
+    schedule: str = "cosine"
+    final_learning_rate: float = 0.0
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    clip_norm: float = 0.0
+    ema_decay: float = 0.0
+    plateau_patience: int = 0
+    plateau_factor: float = 0.5
+    early_stopping_patience: int = 0
+    eval_every: int = 100
+    log_every: int = 10
+    devices: int = 0
+    debug_checks: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises a ValueError that names the option."""
+        _checks.choice("train.optimizer", self.optimizer, ("adamw", "sgd"))
+        _checks.choice("train.schedule", self.schedule, ("cosine", "constant"))
+        for name in ("steps", "batch_size", "eval_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"train.{name}: expected at least 1, got {getattr(self, name)}")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, str) and not 0 <= value < float("inf"):
+                raise ValueError(f"train.{field.name}: expected a number >= 0, got {value}")
+        if self.warmup_steps >= self.steps:
+            raise ValueError(
+                f"train.warmup_steps: {self.warmup_steps} leaves nothing of {self.steps} steps"
+            )
+        for name in ("ema_decay", "momentum", "plateau_factor"):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"train.{name}: expected less than 1, got {getattr(self, name)}")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """From plain values; a missing option takes its default.
+
+        Raises:
+            ValueError: for an unknown option (with the nearest names) or one of a wrong type.
+        """
+        types = {field.name: type(field.default) for field in dataclasses.fields(cls)}
+        values = {}
+        for name, value in config.items():
+            if name not in types:
+                raise unknown("option of train", name, types)
+            if types[name] is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+            if not isinstance(value, types[name]):
+                wanted = types[name].__name__
+                raise ValueError(f"train.{name}: expected {wanted}, got {value!r}")
+            values[name] = value
+        return cls(**values)

@@ -1,0 +1,205 @@
+"""A training compiled: the functions of one model and one objective, for arrays of one shape.
+
+Everything that differs between two runs of a comparison's loss (the seed) is an argument, so a
+program is compiled once and serves them all.
+"""
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import checkify
+from jax.sharding import AxisType, Mesh
+
+from lossbench import metrics
+from lossbench._checks import debug_checks
+from lossbench.objective import Objective
+from lossbench.training.optimizers import learning_rate, optimizer, plateau
+from lossbench.training.options import TrainOptions
+from lossbench.training.state import TrainState, init_state
+from lossbench.training.step import (
+    Evaluation,
+    StepLog,
+    after_validation,
+    evaluation_step,
+    train_step,
+)
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """Compiled functions and what compiling them cost.
+
+    Attributes:
+        options: what the program was built from.
+        mesh: one axis, `data`, over which batches are spread.
+        init: key, batch -> state.
+        train: state (donated), batch -> state, log.
+        evaluate: evaluation, variables, batch, step -> evaluation, predictions.
+        empty: () -> evaluation that has seen nothing.
+        after_validation: state, metric -> state; the identity without a plateau rule.
+        compile_seconds: tracing and compiling the training step.
+        compile_from_cache: true if the persistent cache had it.
+        peak_bytes: arguments, outputs and temporaries of the training step, on one device.
+    """
+
+    options: TrainOptions
+    mesh: Mesh
+    init: "Init"
+    train: Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, StepLog]]
+    evaluate: Callable[..., tuple[Evaluation, jax.Array]]
+    empty: Callable[[], Evaluation]
+    after_validation: Callable[[TrainState, jax.Array], TrainState]
+    compile_seconds: float
+    compile_from_cache: bool
+    peak_bytes: int
+
+    def place(self, batch: Arrays) -> dict[str, jax.Array]:
+        """A batch on the mesh, spread over its examples."""
+        return jax.device_put(dict(batch), jax.NamedSharding(self.mesh, jax.P("data")))
+
+
+Init = Callable[[jax.Array, dict[str, jax.Array]], TrainState]
+
+
+def build_init(model: nn.Module, options: TrainOptions) -> Init:
+    """The function that draws a state from a key, for every objective alike."""
+    init = functools.partial(
+        init_state,
+        model=model,
+        optimizer=optimizer(options),
+        plateau=plateau(options),
+        averaged=options.ema_decay > 0,
+    )
+    return jax.jit(init, out_shardings=jax.NamedSharding(data_mesh(options), jax.P()))
+
+
+def build_program(
+    model: nn.Module,
+    objective: Objective,
+    options: TrainOptions,
+    *,
+    init: Init,
+    metric_names: tuple[str, ...],
+    batch: Arrays,
+    num_classes: int,
+    cases: int,
+) -> Program:
+    """Compiles a training.
+
+    Args:
+        model: a Linen module that takes an image and gives a dict of outputs.
+        objective: what is minimized.
+        options: how.
+        init: from `build_init` with the same model and options.
+        metric_names: streams of `lossbench.metrics` to evaluate.
+        batch: one training batch, for its shapes.
+        num_classes: classes of labels, background included.
+        cases: the most cases of any evaluation.
+    """
+    mesh = data_mesh(options)
+    rule = plateau(options)
+    transformation = optimizer(options)
+    replicated = jax.NamedSharding(mesh, jax.P())
+    step = functools.partial(
+        train_step,
+        model=model,
+        objective=objective,
+        optimizer=transformation,
+        learning_rate=learning_rate(options),
+        ema_decay=options.ema_decay,
+    )
+    evaluate = functools.partial(evaluation_step, model=model, objective=objective)
+
+    def empty() -> Evaluation:
+        evaluation = Evaluation(
+            {n: metrics.get(n).empty(cases=cases, num_classes=num_classes) for n in metric_names},
+            {name: jnp.zeros(()) for name in (*objective.terms, "loss")},
+            jnp.zeros(()),
+        )
+        return jax.device_put(evaluation, replicated)
+
+    placed = jax.device_put(dict(batch), jax.NamedSharding(mesh, jax.P("data")))
+    state = init(jax.random.key(0), placed)
+    before, start = _cache_entries(), time.perf_counter()
+    train, peak = _compile(step, state, placed, debug=options.debug_checks)
+    seconds = time.perf_counter() - start
+    return Program(
+        options=options,
+        mesh=mesh,
+        init=init,
+        train=train,
+        evaluate=jax.jit(evaluate),
+        empty=empty,
+        after_validation=(
+            jax.jit(functools.partial(after_validation, plateau=rule))
+            if rule
+            else lambda state, metric: state
+        ),
+        compile_seconds=seconds,
+        compile_from_cache=before is not None and _cache_entries() == before,
+        peak_bytes=peak,
+    )
+
+
+def _compile(
+    step: Callable, state: TrainState, batch: dict[str, jax.Array], *, debug: bool
+) -> tuple[Callable, int]:
+    """The step ahead of time, with its memory."""
+    if not debug:
+        compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
+        return compiled, _memory(compiled)
+    with debug_checks():
+        checked = jax.jit(checkify.checkify(step), donate_argnums=0)
+        compiled = checked.lower(state, batch).compile()
+
+    def throwing(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, StepLog]:
+        error, result = compiled(state, batch)
+        error.throw()
+        return result
+
+    return throwing, _memory(compiled)
+
+
+def _memory(compiled: Any) -> int:
+    """Bytes that a call of a compiled function needs; donated arguments count once."""
+    memory = compiled.memory_analysis()
+    if memory is None:  # not every backend says
+        return 0
+    return (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        + memory.temp_size_in_bytes
+        - memory.alias_size_in_bytes
+    )
+
+
+def data_mesh(options: TrainOptions) -> Mesh:
+    """One axis over as many devices as asked for, or as divide every batch."""
+    batches = math.gcd(options.batch_size, options.eval_batch_size or options.batch_size)
+    available = len(jax.devices())
+    size = options.devices or max(n for n in range(1, available + 1) if batches % n == 0)
+    if size > available or batches % size:
+        raise ValueError(
+            f"train.devices: {size} devices asked for, {available} there; it must divide the batch "
+            f"sizes ({options.batch_size}, evaluation {options.eval_batch_size})"
+        )
+    return jax.make_mesh(
+        (size,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:size]
+    )
+
+
+def _cache_entries() -> int | None:
+    """Number of programs in the persistent compile cache; None if it is off."""
+    folder = jax.config.jax_compilation_cache_dir
+    return None if not folder else sum(1 for _ in Path(folder).glob("*-cache"))

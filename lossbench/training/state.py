@@ -1,0 +1,79 @@
+"""The state of a training: arrays, and nothing else."""
+
+import dataclasses
+import zlib
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """What a checkpoint holds and what a step gives back; model and optimizer stay outside.
+
+    Attributes:
+        step: steps done, int32.
+        params: the parameters.
+        model_state: the model's other collections, such as running statistics.
+        opt_state: the optimizer's state.
+        average: moving average of the parameters, `{}` if it is off.
+        plateau: state of the plateau rule, `{}` if it is off.
+    """
+
+    step: jax.Array
+    params: Any
+    model_state: Any
+    opt_state: optax.OptState
+    average: Any
+    plateau: Any
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What the model is trained with."""
+        return {"params": self.params, **self.model_state}
+
+    @property
+    def evaluated(self) -> dict[str, Any]:
+        """What the model is evaluated with: the average where there is one."""
+        return {"params": self.average or self.params, **self.model_state}
+
+
+def init_state(
+    key: jax.Array,
+    batch: dict[str, jax.Array],
+    *,
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    plateau: optax.GradientTransformationExtraArgs | None = None,
+    averaged: bool = False,
+) -> TrainState:
+    """A state before the first step.
+
+    Args:
+        key: what the parameters are drawn with.
+        batch: one batch, for the shape of its "image".
+        model: a Linen module that takes an image and gives a dict of outputs.
+        optimizer: an optax transformation.
+        plateau: the plateau rule, if any.
+        averaged: true keeps a moving average of the parameters.
+    """
+    model_state = dict(model.init(key, batch["image"]))
+    params = model_state.pop("params")
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        model_state=model_state,
+        opt_state=optimizer.init(params),
+        # A copy: a donated buffer may not appear twice.
+        average=jax.tree.map(jnp.copy, params) if averaged else {},
+        plateau=plateau.init(params) if plateau else {},
+    )
+
+
+def stream_key(seed: int | jax.Array, name: str) -> jax.Array:
+    """The random key of a named stream; independent of every other stream of the same seed."""
+    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))

@@ -1,0 +1,148 @@
+"""One training step and one evaluation step, as pure functions of state and batch."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from lossbench.objective import Objective, Value
+from lossbench.training.state import TrainState
+
+Batch = dict[str, jax.Array]
+
+
+class StepLog(NamedTuple):
+    """Scalars of one step, on the device.
+
+    Attributes:
+        objective: total, terms and weights.
+        gradient_norm: global norm of the gradient, before clipping.
+        learning_rate: rate of this step, plateau rule included.
+    """
+
+    objective: Value
+    gradient_norm: jax.Array
+    learning_rate: jax.Array
+
+
+def namespace(batch: Batch, outputs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """The names that an objective binds: batch and outputs together.
+
+    Logits at a coarser resolution come as `logits_2`, `logits_4`, ... (the number is the stride);
+    `labels_2` and `where_2`, every second pixel along each axis, are added for them.
+    """
+    names = {**batch, **outputs}
+    for output in outputs:
+        prefix, _, stride = output.partition("_")
+        if prefix == "logits" and stride.isdigit():
+            for array in ("labels", "where"):
+                if array in batch:
+                    space = (slice(None, None, int(stride)),) * (outputs[output].ndim - 2)
+                    names[f"{array}_{stride}"] = batch[array][(slice(None), *space)]
+    return names
+
+
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    model: nn.Module,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    learning_rate: optax.Schedule,
+    ema_decay: float = 0.0,
+) -> tuple[TrainState, StepLog]:
+    """The state after one step, and what to log of it."""
+
+    def loss(params: Any) -> tuple[jax.Array, tuple[Value, Any]]:
+        collections = list(state.model_state)
+        variables = {"params": params, **state.model_state}
+        if collections:
+            outputs, model_state = model.apply(variables, batch["image"], mutable=collections)
+        else:
+            outputs, model_state = model.apply(variables, batch["image"]), {}
+        assert isinstance(outputs, Mapping)
+        value = objective(namespace(batch, outputs), state.step)
+        return value.total, (value, model_state)
+
+    gradient, (value, model_state) = jax.grad(loss, has_aux=True)(state.params)
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    scale = state.plateau.scale if state.plateau else jnp.ones(())
+    updates = jax.tree.map(lambda u: scale.astype(u.dtype) * u, updates)
+    params = optax.apply_updates(state.params, updates)
+    average = state.average
+    if average:
+        step = state.step.astype(jnp.float32)
+        decay = jnp.minimum(ema_decay, (1 + step) / (10 + step))
+        average = optax.incremental_update(params, average, 1 - decay)
+    log = StepLog(value, optax.tree.norm(gradient), scale * learning_rate(state.step))
+    state = TrainState(state.step + 1, params, model_state, opt_state, average, state.plateau)
+    return state, log
+
+
+def after_validation(
+    state: TrainState, metric: jax.Array, *, plateau: optax.GradientTransformationExtraArgs
+) -> TrainState:
+    """Tells the plateau rule a validation metric, of which higher is better."""
+    _, rule = plateau.update({}, state.plateau, value=-metric)
+    return dataclasses.replace(state, plateau=rule)
+
+
+class Evaluation(NamedTuple):
+    """Sums over an evaluation so far; a pytree.
+
+    Attributes:
+        metrics: the state of each metric.
+        terms: sum over examples of each term of the objective, and of the total under "loss".
+        examples: how many.
+    """
+
+    metrics: dict[str, Any]
+    terms: dict[str, jax.Array]
+    examples: jax.Array
+
+
+def evaluation_step(
+    evaluation: Evaluation,
+    variables: Mapping[str, Any],
+    batch: Batch,
+    step: jax.Array,
+    *,
+    model: nn.Module,
+    objective: Objective,
+) -> tuple[Evaluation, jax.Array]:
+    """Adds a batch (padded examples have weight 0); also gives the predicted class ids."""
+    outputs = model.apply(variables, batch["image"])
+    assert isinstance(outputs, Mapping)
+    weights = batch["weights"]
+    real = jnp.expand_dims(weights > 0, range(1, batch["labels"].ndim))
+    batch = {**batch, "where": batch.get("where", jnp.ones(batch["labels"].shape, bool)) & real}
+    value = objective(namespace(batch, outputs), step)
+    predictions = predict(outputs["logits"])
+    metrics = {
+        name: metric.update(
+            predictions,
+            batch["labels"],
+            case=batch["case"],
+            where=batch["where"],
+            weights=weights,
+        )
+        for name, metric in evaluation.metrics.items()
+    }
+    count = jnp.sum(weights)
+    terms = {
+        name: evaluation.terms[name] + count * term
+        for name, term in {**value.terms, "loss": value.total}.items()
+    }
+    return Evaluation(metrics, terms, evaluation.examples + count), predictions
+
+
+def predict(logits: jax.Array) -> jax.Array:
+    """Class ids: the largest logit, or its sign if there is one class only."""
+    if logits.shape[-1] == 1:
+        return (logits[..., 0] > 0).astype(jnp.int32)
+    return jnp.argmax(logits, axis=-1).astype(jnp.int32)
