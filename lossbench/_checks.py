@@ -13,7 +13,7 @@ _DEBUG = jax.make_user_context(False)
 
 @contextlib.contextmanager
 def debug_checks() -> Iterator[None]:
-    """Switches validation of values on: labels in range, finite logits, probabilities that sum to 1.
+    """Switches checks of values on: labels in range, finite logits, probabilities that sum to 1.
 
     Outside `jit` a failed check raises at once. Inside, wrap the function with
     `jax.experimental.checkify.checkify` and call `error.throw()` on the first of its two results.

@@ -1,4 +1,4 @@
-"""An objective: named terms, each a loss bound to a batch and a model's outputs by argument name."""
+"""An objective: named terms, each a loss bound by name to a batch and a model's outputs."""
 
 import dataclasses
 import inspect
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from lossbench import losses
 from lossbench._names import unknown
@@ -94,7 +95,8 @@ class Objective:
     Example:
         >>> import jax.numpy as jnp
         >>> from lossbench import losses
-        >>> objective = Objective({"dice": Term(losses.dice), "ce": Term(losses.cross_entropy, 0.5)})
+        >>> terms = {"dice": Term(losses.dice), "ce": Term(losses.cross_entropy, weight=0.5)}
+        >>> objective = Objective(terms)
         >>> batch = {"labels": jnp.array([[0, 1]])}
         >>> outputs = {"logits": jnp.array([[[0.0, 0.0], [0.0, 0.0]]])}
         >>> value = objective(batch | outputs, step=jnp.array(0))
@@ -116,15 +118,17 @@ class Objective:
 
         Args:
             config: `{"terms": {name: {"loss": ..., "weight": ..., "inputs": {...}, option: ...}}}`.
-                The loss of a term is its name unless `loss` says otherwise; the weight is 1 unless
-                given; all other keys are options of the loss.
+                The loss of a term is its name unless `loss` says otherwise. The weight is 1, or a
+                number, or one of optax's schedules by name with its arguments:
+                `{"schedule": "linear_schedule", "init_value": 0.0, "end_value": 1.0,
+                "transition_steps": 500}`. All other keys are options of the loss.
 
         Raises:
             ValueError: for an unknown loss, option or key; it names the nearest ones.
 
         Example:
-            >>> config = {"terms": {"dice": {"weight": 0.5}, "hard": {"loss": "focal", "gamma": 3.0}}}
-            >>> sorted(Objective.from_config(config).terms)
+            >>> terms = {"dice": {"weight": 0.5}, "hard": {"loss": "focal", "gamma": 3.0}}
+            >>> sorted(Objective.from_config({"terms": terms}).terms)
             ['dice', 'hard']
         """
         for key in config:
@@ -181,6 +185,21 @@ def _term(name: str, config: Mapping[str, Any]) -> Term:
     loss = losses.get(options.pop("loss", name))
     weight = options.pop("weight", 1.0)
     inputs = options.pop("inputs", {})
-    if not callable(weight) and (isinstance(weight, bool) or not isinstance(weight, int | float)):
+    if isinstance(weight, Mapping):
+        weight = _schedule(name, weight)
+    elif not callable(weight) and (isinstance(weight, bool) or not isinstance(weight, int | float)):
         raise ValueError(f"term {name!r}: weight must be a number or a schedule, got {weight!r}")
     return Term(loss, weight, options, dict(inputs))
+
+
+def _schedule(term: str, config: Mapping[str, Any]) -> Schedule:
+    """One of optax's schedules, from its name and its arguments."""
+    options = dict(config)
+    name = options.pop("schedule", "")
+    known = [n for n in dir(optax.schedules) if n.endswith("_schedule") and n[0] != "_"]
+    if name not in known:
+        raise unknown(f"schedule of the weight of term {term}", name, known)
+    try:
+        return getattr(optax.schedules, name)(**options)
+    except TypeError as error:
+        raise ValueError(f"term {term!r}: weight: {error}") from error

@@ -45,9 +45,8 @@ def compare(plan: Plan, folder: Path, *, command: str, say: Say) -> Path:
         bench.program(loss)  # before any folder is made: a bad option is found while tracing
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "plan.json", bench.record(command))
-    for seed in plan.seeds:
-        for loss in plan.losses:
-            bench.run(loss, seed)
+    for number, (loss, seed) in enumerate(bench.specs, start=1):
+        bench.run(loss, seed, place=f"[{number}/{len(bench.specs)}] ")
     return write_report(folder)
 
 
@@ -63,15 +62,18 @@ class Bench:
     programs: dict[str, Program | Exception] = dataclasses.field(default_factory=dict)
     init: tuple[Any, Init] | None = None
 
-    def run(self, loss: str, seed: int) -> dict[str, Any]:
-        """Runs one run, or finds it finished."""
+    def run(self, loss: str, seed: int, *, place: str = "") -> dict[str, Any]:
+        """Runs one run, or finds it finished; `place` heads its progress."""
         spec = self.specs[loss, seed]
         folder = self.run_folder(spec)
+        label = f"{place}{loss}, seed {seed}"
         if finished(folder):
-            self.say(f"{loss}, seed {seed}: finished before ({folder})")
-        result = execute(spec, self.plan, self.datasets[seed], self.program(loss), folder)
+            self.say(f"{label}: finished before")
+        result = execute(
+            spec, self.plan, self.datasets[seed], self.program(loss), folder, label=label
+        )
         if result["error"]:
-            self.say(f"{loss}, seed {seed}: {result['state']}: {result['error']['message']}")
+            self.say(f"{label}: {result['state']}: {result['error']['message']}")
         return result
 
     def run_folder(self, spec: RunSpec) -> Path:

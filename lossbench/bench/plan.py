@@ -172,6 +172,13 @@ def _losses(config: Any) -> dict[str, Mapping[str, Any]]:
             Objective.from_config(objective)
         except ValueError as error:
             raise ValueError(f"losses.{name}: {error}") from error
+        try:
+            json.dumps(objective, default=list)
+        except TypeError as error:
+            raise ValueError(
+                f"losses.{name}: a configuration holds plain values, so that a run can be named by "
+                f"them; write a scheduled weight as {{'schedule': NAME, ...}} ({error})"
+            ) from error
     return dict(config)
 
 

@@ -31,7 +31,13 @@ def finished(folder: Path) -> dict[str, Any] | None:
 
 
 def execute(
-    spec: RunSpec, plan: Plan, dataset: Dataset, program: Program | Exception, folder: Path
+    spec: RunSpec,
+    plan: Plan,
+    dataset: Dataset,
+    program: Program | Exception,
+    folder: Path,
+    *,
+    label: str,
 ) -> dict[str, Any]:
     """Runs or continues a run and writes its result; what goes wrong becomes the result, too.
 
@@ -41,6 +47,7 @@ def execute(
         dataset: its data.
         program: its compiled functions, or why there are none.
         folder: of the run.
+        label: what its progress is headed.
 
     Returns:
         The result, as in `result.json`.
@@ -60,7 +67,7 @@ def execute(
             seed=spec.seed,
             folder=folder,
             metric=plan.metric,
-            label=f"{spec.loss}, seed {spec.seed}",
+            label=label,
             augment=_augmentation(plan, dataset),
         )
         result = _completed(fitted, program, dataset, folder)

@@ -16,7 +16,7 @@ def dice(
     logits: Float[Array, "batch *space classes"],
     labels: Shaped[Array, "batch ..."],
     *,
-    where: Bool[Array, "batch *space"] | None = None,
+    where: Bool[Array, " batch *space"] | None = None,
     activation: str = "softmax",
     class_weights: Float[Array, " classes"] | None = None,
     include_background: bool = True,

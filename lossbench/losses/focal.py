@@ -13,7 +13,7 @@ def focal(
     logits: Float[Array, "batch *space classes"],
     labels: Shaped[Array, "batch ..."],
     *,
-    where: Bool[Array, "batch *space"] | None = None,
+    where: Bool[Array, " batch *space"] | None = None,
     gamma: float | Array = 2.0,
     alpha: float | Array | None = None,
     class_weights: Float[Array, " classes"] | None = None,
@@ -42,8 +42,8 @@ def focal(
     Returns:
         One value per example, `batch`, at least 0; 0 for an example that is masked whole.
 
-    Gradient: computed in log space, with :math:`\log p` and :math:`\log(1 - p)` each exact, so it is
-    finite for every finite logit and every gamma, also where :math:`(1-p)^{\gamma - 1}` is not.
+    Gradient: computed in log space, with :math:`\log p` and :math:`\log(1 - p)` each exact, so it
+    is finite for every finite logit and every gamma, also where :math:`(1-p)^{\gamma - 1}` is not.
     Every order and both modes of differentiation work.
 
     Raises:
@@ -78,6 +78,6 @@ def focal(
 
 
 def _focused(margin: Array, gamma: float | Array) -> Array:
-    """`(1 - p)^gamma * -log p` from the margin m: `log p = -softplus(m)`, `log(1-p) = -softplus(-m)`."""
+    """`(1 - p)^gamma * -log p`; `log p = -softplus(margin)`, `log(1 - p) = -softplus(-margin)`."""
     gamma = jnp.asarray(gamma, margin.dtype)
     return jnp.exp(-gamma * jax.nn.softplus(-margin)) * jax.nn.softplus(margin)

@@ -23,11 +23,11 @@ class Counts(NamedTuple):
 
 
 def count_pixels(
-    predictions: Shaped[Array, "batch *space"],
-    labels: Shaped[Array, "batch *space"],
+    predictions: Shaped[Array, " batch *space"],
+    labels: Shaped[Array, " batch *space"],
     *,
     num_classes: int,
-    where: Bool[Array, "batch *space"] | None = None,
+    where: Bool[Array, " batch *space"] | None = None,
 ) -> Counts:
     """Counts the pixels of each class in each example.
 

@@ -1,4 +1,4 @@
-"""Dice and intersection over union of hard predictions: functions for a batch, states for a stream."""
+"""Dice and intersection over union of hard predictions: for a batch, and over a stream of cases."""
 
 import dataclasses
 from typing import NamedTuple, Self
@@ -15,7 +15,7 @@ class Scores(NamedTuple):
     """What a stream of cases comes to; undefined is NaN, never 0 or 1.
 
     Attributes:
-        per_case: one value a case and class; NaN where the class is in neither truth nor prediction.
+        per_case: one value a case and class; NaN where neither truth nor prediction has the class.
         per_class: mean over the cases in which the class is defined.
         mean: mean over cases of the mean over the defined classes of the case.
         pooled: one value a class from the summed counts of all cases.
@@ -46,11 +46,11 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
 
 
 def dice(
-    predictions: Shaped[Array, "batch *space"],
-    labels: Shaped[Array, "batch *space"],
+    predictions: Shaped[Array, " batch *space"],
+    labels: Shaped[Array, " batch *space"],
     *,
     num_classes: int,
-    where: Bool[Array, "batch *space"] | None = None,
+    where: Bool[Array, " batch *space"] | None = None,
 ) -> Float[Array, "batch classes"]:
     """Dice coefficient of each class: `2 TP / (2 TP + FP + FN)`.
 
@@ -77,11 +77,11 @@ def dice(
 
 
 def iou(
-    predictions: Shaped[Array, "batch *space"],
-    labels: Shaped[Array, "batch *space"],
+    predictions: Shaped[Array, " batch *space"],
+    labels: Shaped[Array, " batch *space"],
     *,
     num_classes: int,
-    where: Bool[Array, "batch *space"] | None = None,
+    where: Bool[Array, " batch *space"] | None = None,
 ) -> Float[Array, "batch classes"]:
     """Intersection over union (Jaccard index) of each class: `TP / (TP + FP + FN)`.
 
@@ -126,11 +126,11 @@ class _Overlap:
 
     def update(
         self,
-        predictions: Shaped[Array, "batch *space"],
-        labels: Shaped[Array, "batch *space"],
+        predictions: Shaped[Array, " batch *space"],
+        labels: Shaped[Array, " batch *space"],
         *,
         case: Int[Array, " batch"],
-        where: Bool[Array, "batch *space"] | None = None,
+        where: Bool[Array, " batch *space"] | None = None,
         weights: Float[Array, " batch"] | None = None,
     ) -> Self:
         """Adds a batch.

@@ -79,7 +79,10 @@ def _softmax_jvp(primals, tangents):
 def log_softmax(
     logits: Float[Array, "batch pixels classes"],
 ) -> Float[Array, "batch classes pixels"]:
-    """Log probabilities, classes second: `x_c - log sum_k exp(x_k)`; `d = dx_c - sum_k p_k dx_k`."""
+    """Log probabilities, classes second: `x_c - log sum_k exp(x_k)`.
+
+    Its derivative is `dx_c - sum_k p_k dx_k`.
+    """
     if not _unrolled(logits):
         return class_major(jax.nn.log_softmax(logits, axis=-1))
     classes = split_classes(logits)
@@ -123,13 +126,14 @@ def _margin_jvp(primals, tangents):
         shares = jax.nn.softmax(others, axis=-1)
         change = jnp.sum(shares * tangent, axis=-1) - lookup(tangent, ids)
         return margin(logits, ids), change
-    total = _log_sum_exp(split_classes(others))
+    # Of `others`, not of the logits: exp would overflow for a class that wins by far, unseen here
+    # but not in the next derivative.
+    rest = split_classes(others)
+    total = _log_sum_exp(rest)
     change = _sum(
         [
             jnp.where(ids == c, -1.0, jnp.exp(x - total)) * dx_c
-            for c, (x, dx_c) in enumerate(
-                zip(split_classes(logits), split_classes(tangent), strict=True)
-            )
+            for c, (x, dx_c) in enumerate(zip(rest, split_classes(tangent), strict=True))
         ]
     )
     return margin(logits, ids), change

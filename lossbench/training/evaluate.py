@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -53,9 +54,15 @@ def evaluate(
         if watch:
             watch(batch, np.asarray(predictions))
     cases = len(source.names)
-    scores = {}
-    for name, metric in evaluation.metrics.items():
-        score = jax.device_get(metric.compute())
-        scores[name] = score._replace(per_case=score.per_case[:cases])
-    terms = {n: float(t / evaluation.examples) for n, t in evaluation.terms.items()}
-    return Evaluated(scores, terms)
+    scores = {
+        name: score._replace(per_case=score.per_case[:cases])
+        for name, score in jax.device_get(_compute(evaluation.metrics)).items()
+    }
+    terms, examples = jax.device_get((evaluation.terms, evaluation.examples))
+    return Evaluated(scores, {name: float(term / examples) for name, term in terms.items()})
+
+
+@jax.jit
+def _compute(states: dict[str, Any]) -> dict[str, Scores]:
+    """The scores of every metric in one program; op by op they would compile one by one."""
+    return {name: state.compute() for name, state in states.items()}

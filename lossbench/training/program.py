@@ -24,7 +24,7 @@ from lossbench._checks import debug_checks
 from lossbench.objective import Objective
 from lossbench.training.optimizers import learning_rate, optimizer, plateau
 from lossbench.training.options import TrainOptions
-from lossbench.training.state import TrainState, init_state
+from lossbench.training.state import TrainState, init_state, stream_key
 from lossbench.training.step import (
     Evaluation,
     StepLog,
@@ -130,7 +130,7 @@ def build_program(
         return jax.device_put(evaluation, replicated)
 
     placed = jax.device_put(dict(batch), jax.NamedSharding(mesh, jax.P("data")))
-    state = init(jax.random.key(0), placed)
+    state = init(stream_key(0, "init"), placed)
     before, start = _cache_entries(), time.perf_counter()
     train, peak = _compile(step, state, placed, debug=options.debug_checks)
     seconds = time.perf_counter() - start

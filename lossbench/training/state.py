@@ -75,5 +75,10 @@ def init_state(
 
 
 def stream_key(seed: int | jax.Array, name: str) -> jax.Array:
-    """The random key of a named stream; independent of every other stream of the same seed."""
-    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
+    """The random key of a named stream; independent of every other stream of the same seed.
+
+    Its bits come from XLA's own generator ("rbg"), which compiles in a sixth of the time that
+    threefry takes for a model's many parameters. They are the same on every run of one kind of
+    device, not from one kind to another.
+    """
+    return jax.random.fold_in(jax.random.key(seed, impl="rbg"), zlib.crc32(name.encode()))
