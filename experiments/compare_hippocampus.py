@@ -6,6 +6,7 @@ PATH is a task folder of the Medical Segmentation Decathlon: `dataset.json`, `im
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 
 def get_config() -> ConfigDict:
@@ -19,7 +20,8 @@ def get_config() -> ConfigDict:
                 "patch": (40, 56, 40),
                 "seed": 0,
                 "validation": 0.1,
-                "test": 0.25,
+                "test": placeholder(float),  # 0.2, or what `folds` says
+                "folds": placeholder(int),
             },
             "augment": {"brightness": 0.1, "contrast": 0.1, "noise": 0.05},
             "model": {"name": "unet", "features": (8, 16, 32)},

@@ -7,6 +7,7 @@ three seeds.
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 
 def get_config() -> ConfigDict:
@@ -21,6 +22,7 @@ def get_config() -> ConfigDict:
                 "foreground": 0.15,
                 "contrast": 3.0,
                 "label_noise": 0.0,
+                "folds": placeholder(int),
                 "train": 64,
                 "validation": 16,
                 "test": 32,

@@ -35,7 +35,7 @@ def debug_checks() -> Iterator[None]:
 def value(holds: jax.Array, message: str, **values: jax.Array) -> None:
     """Checks a traced condition in debug mode; costs nothing otherwise."""
     if _DEBUG.value:
-        checkify.check(holds, message, **values)
+        checkify.check(holds, message, debug=False, **values)
 
 
 def floating(**arrays: jax.Array) -> None:

@@ -97,7 +97,6 @@ def _train(options: argparse.Namespace) -> int:
     if seed not in plan.seeds:
         raise unknown("seed of the configuration", str(seed), map(str, plan.seeds))
     bench = compare.open_bench(plan, folder, say=_say)
-    bench.program(loss)
     result = bench.run(loss, seed)
     if result["state"] == results.COMPLETED:
         for name, score in result["test"].items():
@@ -153,7 +152,11 @@ def _plan(options: argparse.Namespace):
 
 
 def _folder(options: argparse.Namespace) -> Path:
-    return options.workdir or Path("runs") / Path(options.config.partition(":")[0]).stem
+    folder = options.workdir or Path("runs") / Path(options.config.partition(":")[0]).stem
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"--workdir: {folder} cannot be made or written to, because of {there}")
+    return folder
 
 
 def _command(options: argparse.Namespace) -> str:
@@ -168,10 +171,13 @@ def _use_compile_cache() -> None:
     """One persistent compile cache, the user's own: its entries are executable code."""
     import jax
 
-    if not jax.config.jax_compilation_cache_dir:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = home / "lossbench" / "jax"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
+        try:
+            home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+            folder = home / "lossbench" / "jax"
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except (OSError, RuntimeError):  # no home, or none to write to: compile every time
+            return
         jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 

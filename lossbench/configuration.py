@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import inspect
 import re
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -40,24 +41,53 @@ def load_config(location: str) -> ConfigDict:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
+        get_config = getattr(module, "get_config", None)
+        if not callable(get_config):
+            raise ValueError("there is no function get_config(); a configuration file needs one")
+        if text and not inspect.signature(get_config).parameters:
+            raise ValueError(f"get_config takes no argument, got {text!r}")
+        config = get_config(text) if text else get_config()
     except SyntaxError as error:
         raise ValueError(f"{name}, line {error.lineno}: {error.msg}") from error
-    get_config = getattr(module, "get_config", None)
-    if not callable(get_config):
-        raise ValueError(f"{name!r} has no function get_config(); a configuration file needs one")
-    if text and not inspect.signature(get_config).parameters:
-        raise ValueError(f"get_config of {name!r} takes no argument, got {text!r}")
-    config = get_config(text) if text else get_config()
+    except Exception as error:
+        raise ValueError(f"{name}{_line(error, path)}: {_said(error)}") from error
     if not isinstance(config, dict | ConfigDict):
-        raise ValueError(f"get_config of {name!r} gave {type(config).__name__}, not a ConfigDict")
-    config = ConfigDict(config)
-    given = config.get("train") or {}
-    defaults = dataclasses.asdict(TrainOptions())
-    for option in given:
-        if option not in defaults:
-            raise unknown("option of train", option, defaults)
-    config.train = ConfigDict({**defaults, **given})
+        raise ValueError(f"{name}: get_config gave {type(config).__name__}, not a ConfigDict")
+    config = config if isinstance(config, ConfigDict) else ConfigDict(config)
+    with config.unlocked():
+        if config.get("train") is None:
+            config.train = ConfigDict()
+        _fill_in(config.train)
     return config
+
+
+def _line(error: Exception, path: Path) -> str:
+    """Where in the file an error came up, as ", line 3"; empty if nowhere in it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == path.absolute()]
+    return f", line {lines[-1]}" if lines else ""
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+
+
+def _fill_in(train: Any) -> None:
+    """Gives `train` all its options in the types of their defaults: each can be overridden then."""
+    if not isinstance(train, ConfigDict):
+        raise ValueError(f"train: expected a mapping of options, got {train!r}")
+    defaults = dataclasses.asdict(TrainOptions())
+    for name in train:
+        if name not in defaults:
+            raise unknown("option of train", name, defaults)
+    with train.ignore_type():
+        for name, default in defaults.items():
+            if name not in train:
+                train[name] = default
+                continue
+            value: Any = train[name]
+            if isinstance(default, float) and type(value) is int:
+                train[name] = float(value)
 
 
 def override(config: ConfigDict, arguments: list[str]) -> dict[str, Any]:
@@ -82,7 +112,9 @@ def override(config: ConfigDict, arguments: list[str]) -> dict[str, Any]:
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=line)
         values(line)
-    except (flags.Error, TypeError, ValueError, KeyError) as error:
+    except flags.Error as error:
+        raise ValueError(str(error).removeprefix("flag ")) from error
+    except (TypeError, ValueError, LookupError) as error:
         raise ValueError(f"{' '.join(arguments)}: {error}") from error
     return values.config.to_dict()
 

@@ -13,6 +13,9 @@ import optax
 from lossbench import losses
 from lossbench._names import unknown
 
+# Names under which the logs of a training keep something else than a term.
+RESERVED = ("loss", "gradient")
+
 # optax's schedules: a function of the step.
 Schedule = Callable[[jax.Array], jax.Array]
 
@@ -37,14 +40,19 @@ class Term:
     def __post_init__(self) -> None:
         """Raises a ValueError for an option or an input that the loss does not have."""
         parameters = inspect.signature(self.loss).parameters
-        name = self.loss.__name__
         if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             for option in self.options:
                 if option not in parameters:
-                    raise unknown(f"option of the loss {name}", option, _options(parameters))
+                    raise unknown(f"option of the loss {self._name}", option, _options(parameters))
             for argument in self.inputs:
                 if argument not in parameters:
-                    raise unknown(f"argument of the loss {name}", argument, parameters)
+                    raise unknown(f"argument of the loss {self._name}", argument, parameters)
+
+    @property
+    def _name(self) -> str:
+        """The name of the loss; a `functools.partial` has that of its function."""
+        function = getattr(self.loss, "func", self.loss)
+        return getattr(function, "__name__", repr(function))
 
     def arguments(self, namespace: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of the loss: arrays from the namespace by name, and the options.
@@ -55,7 +63,10 @@ class Term:
         bound = dict(self.options)
         for argument, parameter in inspect.signature(self.loss).parameters.items():
             name = self.inputs.get(argument, argument)
-            if argument in bound:
+            if argument in bound or parameter.kind in (
+                parameter.VAR_POSITIONAL,
+                parameter.VAR_KEYWORD,
+            ):
                 continue
             if name in namespace:
                 required = parameter.default is parameter.empty
@@ -63,7 +74,7 @@ class Term:
                     bound[argument] = namespace[name]
             elif parameter.default is parameter.empty or argument in self.inputs:
                 raise ValueError(
-                    f"the loss {self.loss.__name__} needs {argument!r}"
+                    f"the loss {self._name} needs {argument!r}"
                     + (f" (from {name!r})" if name != argument else "")
                     + f"; batch and outputs have: {', '.join(sorted(namespace))}"
                 )
@@ -88,7 +99,8 @@ class Value(NamedTuple):
     weights: dict[str, jax.Array]
 
 
-@dataclasses.dataclass(frozen=True)
+# Compared and hashed by identity: `jax.jit` takes it as a function.
+@dataclasses.dataclass(frozen=True, eq=False)
 class Objective:
     """A weighted sum of named terms.
 
@@ -110,6 +122,9 @@ class Objective:
         """Freezes the terms; at least one is needed."""
         if not self.terms:
             raise ValueError("an objective needs at least one term")
+        for name in RESERVED:
+            if name in self.terms:
+                raise ValueError(f"no term can be named {name!r}: logs use the name themselves")
         object.__setattr__(self, "terms", types.MappingProxyType(dict(self.terms)))
 
     @classmethod
@@ -139,7 +154,12 @@ class Objective:
             raise ValueError(
                 f"an objective needs 'terms', a mapping of names to options; got {terms!r}"
             )
-        return cls({name: _term(name, options or {}) for name, options in terms.items()})
+        return cls(
+            {
+                name: _term(name, {} if options is None else options)
+                for name, options in terms.items()
+            }
+        )
 
     def __call__(self, namespace: Mapping[str, Any], step: jax.Array) -> Value:
         """Evaluates every term.
@@ -175,7 +195,9 @@ def _mean(value: jax.Array, weights: jax.Array | None) -> jax.Array:
     if weights is None:
         return jnp.mean(value)
     total = jnp.sum(weights)
-    return jnp.sum(weights * value) / jnp.where(total > 0, total, 1)
+    # Selected before it is weighed: an example that only pads the batch may hold anything.
+    counted = jnp.where(weights > 0, value, 0)
+    return jnp.sum(weights * counted) / jnp.where(total > 0, total, 1)
 
 
 def _term(name: str, config: Mapping[str, Any]) -> Term:
@@ -183,13 +205,26 @@ def _term(name: str, config: Mapping[str, Any]) -> Term:
         raise ValueError(f"term {name!r}: expected a mapping of options, got {config!r}")
     options = dict(config)
     loss = losses.get(options.pop("loss", name))
-    weight = options.pop("weight", 1.0)
+    weight: Any = options.pop("weight", 1.0)
     inputs = options.pop("inputs", {})
+    if not isinstance(inputs, Mapping):
+        raise ValueError(f"term {name!r}: inputs must map arguments to names, got {inputs!r}")
     if isinstance(weight, Mapping):
         weight = _schedule(name, weight)
-    elif not callable(weight) and (isinstance(weight, bool) or not isinstance(weight, int | float)):
-        raise ValueError(f"term {name!r}: weight must be a number or a schedule, got {weight!r}")
-    return Term(loss, weight, options, dict(inputs))
+    _check_weight(name, weight)
+    return Term(loss, weight, {k: _option(v) for k, v in options.items()}, dict(inputs))
+
+
+def _option(value: Any) -> Any:
+    """A list of numbers (class weights, say) as an array; all else as it is."""
+    numbers = isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value)
+    return jnp.asarray(value, jnp.float32) if numbers and value else value
+
+
+def _check_weight(term: str, weight: Any) -> None:
+    number = isinstance(weight, int | float) and not isinstance(weight, bool)
+    if not (number or callable(weight)):
+        raise ValueError(f"term {term!r}: weight must be a number or a schedule, got {weight!r}")
 
 
 def _schedule(term: str, config: Mapping[str, Any]) -> Schedule:

@@ -15,7 +15,7 @@ from lossbench.bench.files import write_json
 from lossbench.bench.plan import Plan, RunSpec
 from lossbench.bench.report import write_report
 from lossbench.bench.run import execute, finished
-from lossbench.data import Dataset, training_batches
+from lossbench.data import Dataset, augmentation, training_batches
 from lossbench.objective import Objective
 from lossbench.training.program import Init, Program, build_init, build_program
 
@@ -41,8 +41,9 @@ def compare(plan: Plan, folder: Path, *, command: str, say: Say) -> Path:
         ValueError: if data or configuration cannot run; nothing has been written then.
     """
     bench = open_bench(plan, folder, say=say)
-    for loss in plan.losses:
-        bench.program(loss)  # before any folder is made: a bad option is found while tracing
+    for (loss, _), spec in bench.specs.items():
+        if not finished(bench.run_folder(spec)):
+            bench.program(loss)  # before any folder is made: a bad option is found while tracing
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "plan.json", bench.record(command))
     for number, (loss, seed) in enumerate(bench.specs, start=1):
@@ -67,8 +68,10 @@ class Bench:
         spec = self.specs[loss, seed]
         folder = self.run_folder(spec)
         label = f"{place}{loss}, seed {seed}"
-        if finished(folder):
+        before = finished(folder)
+        if before:
             self.say(f"{label}: finished before")
+            return before
         result = execute(
             spec, self.plan, self.datasets[seed], self.program(loss), folder, label=label
         )
@@ -87,10 +90,6 @@ class Bench:
             ValueError: if the objective does not fit the data; it names the loss.
         """
         if loss not in self.programs:
-            if all(
-                finished(self.run_folder(s)) for (name, _), s in self.specs.items() if name == loss
-            ):
-                return RuntimeError("every run is finished: there is nothing to compile")
             self.programs[loss] = self._compile(loss)
         return self.programs[loss]
 
@@ -167,8 +166,9 @@ def open_bench(plan: Plan, folder: Path, *, say: Say) -> Bench:
     else:
         datasets = dict.fromkeys(plan.seeds, plan.dataset(plan.seeds[0]))
     for dataset in datasets.values():
-        # Raises for a batch larger than the data.
+        # Raise for a batch larger than the data, and for an augmentation that there is none of.
         training_batches(dataset.train, batch_size=plan.train.batch_size, seed=0).close()
+        augmentation(plan.config["augment"], dataset.train[0]["labels"].ndim)
     specs = {}
     for seed in plan.seeds:
         mark = fingerprint(datasets[seed])
@@ -196,11 +196,17 @@ def build_model(name: str, options: Mapping[str, Any], dataset: Dataset) -> Any:
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """A hash of what the data is: the cases of each part, and one example of each to the bit."""
+    """A hash of what the data is: a corrected label makes another run of it.
+
+    Every case's name counts, and every example to the bit; of a part of more than a GiB, examples
+    at even distances.
+    """
     digest = hashlib.sha256(repr(dataset.class_names).encode())
     for source in (dataset.train, dataset.validation, dataset.test):
         digest.update(repr((source.names, len(source))).encode())
-        example = source[0]
-        for name in sorted(example):
-            digest.update(np.ascontiguousarray(example[name]).tobytes())
+        size = len(source) * sum(x.nbytes for x in source[0].values())
+        for i in range(0, len(source), 1 + size // 2**30):
+            for name, array in sorted(source[i].items()):
+                digest.update(f"{name} {array.dtype} {array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]

@@ -10,13 +10,16 @@ from typing import Any
 
 import jax
 
-PACKAGES = ("lossbench", "jax", "flax", "optax", "numpy", "grain", "orbax-checkpoint")
+import lossbench
+
+PACKAGES = ("jax", "flax", "optax", "numpy", "grain", "orbax-checkpoint")
 
 
 def environment() -> dict[str, Any]:
     """Versions, device, commit and date, as plain values."""
     device = jax.devices()[0]
     return {
+        "lossbench": lossbench.__version__,
         **{name: importlib.metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),

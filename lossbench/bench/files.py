@@ -20,7 +20,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:
     """Writes an npz file at once."""
     part = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    np.savez_compressed(part, **arrays)
+    np.savez_compressed(part, **arrays)  # pyright: ignore[reportArgumentType]
     os.replace(part, path)
 
 

@@ -1,4 +1,4 @@
-"""A plan: which runs a comparison consists of, from a configuration, checked before anything runs."""
+"""A plan: which runs a comparison consists of; all of its configuration is checked first."""
 
 import dataclasses
 import hashlib
@@ -26,6 +26,8 @@ KEYS = {
     "metric": "the one that the best checkpoint and the comparison go by",
     "train": "how a model is trained",
 }
+# Options of data that change where and how it is read, not what it is.
+WHEREABOUTS = ("path", "cache_gib")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +49,9 @@ class RunSpec:
     @property
     def id(self) -> str:
         """A readable name that ends in a hash of all that changes the result."""
-        content = {**self.content, "seed": self.seed, "fold": self.fold}
-        text = json.dumps(content, sort_keys=True, default=list)
+        # The name counts, too: "a+b" and "a b" read alike in a path and may be one objective.
+        own = {"loss": self.loss, "seed": self.seed, "fold": self.fold}
+        text = json.dumps({**self.content, **own}, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]
         return f"{re.sub(r'[^A-Za-z0-9_]+', '-', self.loss)[:40]}-seed{self.seed}-{digest}"
 
@@ -83,7 +86,14 @@ class Plan:
     def dataset(self, seed: int) -> data.Dataset:
         """The data of a seed: its own fold, or the one split."""
         options = dict(self.config["data"])
-        return data.load(options.pop("name"), **options, fold=self.fold(seed))
+        if self.folds:
+            options["fold"] = self.fold(seed)
+        try:
+            return data.load(options.pop("name"), **options)
+        except TypeError as error:  # such as a number where a list belongs
+            raise ValueError(f"data: an option has the wrong type: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"data: {error}") from error
 
     def fold(self, seed: int) -> int | None:
         """The fold that a seed is tested on."""
@@ -94,7 +104,7 @@ class Plan:
         content = {
             "lossbench": lossbench.__version__,
             # The data's content counts, not where it lies.
-            "data": {k: v for k, v in self.config["data"].items() if k != "path"},
+            "data": {k: v for k, v in self.config["data"].items() if k not in WHEREABOUTS},
             "fingerprint": fingerprint,
             "augment": self.config["augment"],
             "model": self.config["model"],
@@ -120,14 +130,18 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
     for key in config:
         if key not in KEYS:
             raise unknown("key of the configuration", key, KEYS)
+    config = _plain("", config)
     for key in ("data", "model", "losses"):
         if not config.get(key):
             raise ValueError(f"the configuration needs {key!r}: {KEYS[key]}")
+    for key in ("data", "model", "augment", "train"):
+        if not isinstance(config.get(key) or {}, Mapping):
+            raise ValueError(f"{key}: expected a mapping ({KEYS[key]}), got {config[key]!r}")
     losses = _losses(config["losses"])
     baseline = config.get("baseline") or next(iter(losses))
     if baseline not in losses:
         raise unknown("baseline", baseline, losses)
-    names = tuple(config.get("metrics") or ("dice", "iou"))
+    names = _names("metrics", config.get("metrics") or ("dice", "iou"))
     for name in names:
         metrics.get(name)
     metric = config.get("metric") or names[0]
@@ -138,6 +152,8 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
     if "name" not in options:
         raise ValueError(f"data: 'name' is missing; there are: {', '.join(data.SOURCES)}")
     source = options.pop("name")
+    if "fold" in options:
+        raise ValueError("data.fold: the seed decides the fold; say how many in data.folds")
     data.check_options(source, options)
     model = dict(config["model"])
     if model.get("name") not in models.MODELS:
@@ -162,9 +178,7 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
 def _losses(config: Any) -> dict[str, Mapping[str, Any]]:
     """Objectives by name; a list of names is short for one term each."""
     if not isinstance(config, Mapping):
-        if isinstance(config, str):
-            raise ValueError(f"losses: expected a mapping or a list of names, got {config!r}")
-        config = {name: {"terms": {name: {}}} for name in config}
+        config = {name: {"terms": {name: {}}} for name in _names("losses", config)}
     for name, objective in config.items():
         if not isinstance(objective, Mapping):
             raise ValueError(f"losses.{name}: expected {{'terms': ...}}, got {objective!r}")
@@ -172,27 +186,51 @@ def _losses(config: Any) -> dict[str, Mapping[str, Any]]:
             Objective.from_config(objective)
         except ValueError as error:
             raise ValueError(f"losses.{name}: {error}") from error
-        try:
-            json.dumps(objective, default=list)
-        except TypeError as error:
-            raise ValueError(
-                f"losses.{name}: a configuration holds plain values, so that a run can be named by "
-                f"them; write a scheduled weight as {{'schedule': NAME, ...}} ({error})"
-            ) from error
     return dict(config)
 
 
-def _seeds(seeds: Any, *, folds: int | None) -> tuple[int, ...]:
-    values = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    if not values or any(not isinstance(s, int) or not 0 <= s < 2**31 for s in values):
+def _names(key: str, names: Any) -> tuple[str, ...]:
+    """A list of names, none twice."""
+    if not isinstance(names, list | tuple) or not all(isinstance(n, str) for n in names):
+        raise ValueError(f"{key}: expected a list of names, got {names!r}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"{key}: {list(names)} has a name twice")
+    return tuple(names)
+
+
+def _plain(place: str, value: Any) -> Any:
+    """The value if it is one that JSON has: a run is named by a hash of its configuration."""
+    if isinstance(value, Mapping):
+        return {k: _plain(f"{place}.{k}", v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(f"{place}[{i}]", v) for i, v in enumerate(value))
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(
+        f"{place.removeprefix('.')}: a configuration holds plain values, got {value!r}; write a "
+        "scheduled weight as {'schedule': NAME, ...}"
+    )
+
+
+def _seeds(seeds: Any, *, folds: Any) -> tuple[int, ...]:
+    values = tuple(range(seeds)) if _whole(seeds) else seeds
+    good = isinstance(values, list | tuple) and all(_whole(s) and 0 <= s < 2**31 for s in values)
+    if not values or not good:
         raise ValueError(
-            f"seeds: expected how many (at least 1) or a list of integers from 0, got {seeds!r}"
+            "seeds: expected how many (at least 1) or a list of integers from 0 to 2**31 - 1, got "
+            f"{seeds!r}"
         )
+    if folds is not None and not _whole(folds):
+        raise ValueError(f"data.folds: expected a number of folds, got {folds!r}")
     if len(set(values)) != len(values):
         raise ValueError(f"seeds: {list(values)} names a seed twice; it would count as two")
     if folds and len(values) > folds:
         raise ValueError(
-            f"seeds: {len(values)} seeds, but the data allow {folds}: each seed is tested on a fold "
-            "of its own. Ask for fewer seeds or for more folds (data.folds)"
+            f"seeds: {len(values)} seeds, but the data allow {folds}: each seed is tested on a "
+            "fold of its own. Ask for fewer seeds or for more folds (data.folds)"
         )
-    return values
+    return tuple(values)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -27,7 +27,8 @@ def finished(folder: Path) -> dict[str, Any] | None:
         result = json.loads((folder / "result.json").read_text())
     except (OSError, ValueError):
         return None
-    return None if result.get("state") == FAILED else result
+    whole = isinstance(result, dict) and result.get("state") in (COMPLETED, DIVERGED)
+    return result if whole else None
 
 
 def execute(
@@ -58,6 +59,7 @@ def execute(
     folder.mkdir(parents=True, exist_ok=True)
     identity = {"id": spec.id, "loss": spec.loss, "seed": spec.seed, "fold": spec.fold}
     write_json(folder / "spec.json", {**identity, "content": spec.content})
+    (folder / "error.txt").unlink(missing_ok=True)
     try:
         if isinstance(program, Exception):
             raise program
@@ -75,7 +77,7 @@ def execute(
         where = {"step": error.step, "term": error.term, "message": str(error)}
         result = {"state": DIVERGED, "error": where, "steps": error.step}
     except Exception as error:
-        (folder / "error.txt").write_text(traceback.format_exc())
+        (folder / "error.txt").write_text(traceback.format_exc(), "utf-8", "backslashreplace")
         message = f"{type(error).__name__}: {error}"
         result = {"state": FAILED, "error": {"step": None, "term": "", "message": message}}
     result = {**identity, "error": None, **result, "environment": environment()}

@@ -100,12 +100,13 @@ def shapes(
 
     wrong = f", {100 * label_noise:g} % of the training shapes mislabeled" if label_noise else ""
     cross = "" if folds is None else f" Fold {fold} of {folds}, which share no case."
+    unit = "pixels" if len(size) == 2 else "voxels"
     return Dataset(
         name="shapes",
         description=(
             f"Synthetic shapes ({', '.join(kinds)}) in textured noise, {'x'.join(map(str, size))} "
-            f"voxels: {100 * foreground:g} % foreground, contrast {contrast:g} standard deviations "
-            f"of the noise, edges blurred by {blur:g} voxels{wrong}. {train} training, "
+            f"{unit}: {100 * foreground:g} % foreground, contrast {contrast:g} standard deviations "
+            f"of the noise, edges blurred by {blur:g} {unit}{wrong}. {train} training, "
             f"{validation} validation and {test} test cases drawn from seed {seed}.{cross}"
         ),
         class_names=("background", *kinds),

@@ -66,7 +66,7 @@ class Inputs(NamedTuple):
             return jnp.ones((), self.logits.dtype)
         return self.where.astype(self.logits.dtype)
 
-    def count(self) -> Float[Array, " batch"]:
+    def pixel_count(self) -> Float[Array, " batch"]:
         """The number of pixels that count, for each example."""
         batch, pixels, _ = self.logits.shape
         if self.where is None:
@@ -105,6 +105,9 @@ def read(logits: Array, labels: Array, where: Array | None, *, activation: str) 
         x = jnp.where(where[..., None], x, 0)
         mask = where[..., None] if dense else where
         pixels = jnp.where(mask, pixels, jnp.zeros((), pixels.dtype))
+    if dense and jnp.issubdtype(pixels.dtype, jnp.integer):  # one class, as 0 and 1
+        _check_ids(pixels, 2)
+        pixels = pixels == 1
     inputs = Inputs(x, None if dense else pixels, pixels if dense else None, where)
     _check_values(inputs, activation)
     return inputs
@@ -113,7 +116,10 @@ def read(logits: Array, labels: Array, where: Array | None, *, activation: str) 
 def _labels(
     labels: Array, leading: tuple[int, ...], classes: int, activation: str
 ) -> tuple[Array, bool]:
-    """The labels as class ids (False) or as one value a class (True), by dtype."""
+    """The labels as class ids (False) or as one value a class (True), by dtype.
+
+    The ids of a single class, 0 and 1, come as one (integer) value a class.
+    """
     one_a_class = (*leading, classes)
     if jnp.issubdtype(labels.dtype, jnp.floating):
         _checks.shape("labels", labels, one_a_class, "batch, *space, classes; class probabilities")
@@ -122,7 +128,8 @@ def _labels(
         if classes == 1 and labels.shape == one_a_class:
             labels = labels[..., 0]
         _checks.shape("labels", labels, leading, "batch, *space; class ids")
-        return (labels[..., None] == 1, True) if classes == 1 else (labels.astype(jnp.int32), False)
+        ids = labels.astype(jnp.int32)
+        return (ids[..., None], True) if classes == 1 else (ids, False)
     if labels.dtype != jnp.bool_:
         raise ValueError(f"labels: expected an integer, bool or floating dtype, got {labels.dtype}")
     if labels.shape == one_a_class:
@@ -148,19 +155,26 @@ def _check_values(inputs: Inputs, activation: str) -> None:
     x = inputs.logits
     _checks.value(jnp.all(jnp.isfinite(x)), "logits: a value is NaN or infinite")
     if inputs.ids is not None:
-        low, high = jnp.min(inputs.ids), jnp.max(inputs.ids)
-        message = (
-            f"labels: a class id is outside 0..{inputs.classes - 1} (from {{low}} to {{high}})"
-        )
-        _checks.value((low >= 0) & (high < inputs.classes), message, low=low, high=high)
-    elif inputs.dense is not None and activation == "softmax":
-        total = jnp.sum(inputs.dense.astype(x.dtype), axis=-1)
+        _check_ids(inputs.ids, inputs.classes)
+        return
+    assert inputs.dense is not None
+    labels = inputs.dense.astype(x.dtype)
+    inside = jnp.all((labels >= 0) & (labels <= 1))
+    _checks.value(inside, "labels: a probability is NaN or outside 0..1")
+    if activation == "softmax":
+        total = jnp.sum(labels, axis=-1)
         if inputs.where is not None:
             total = jnp.where(inputs.where, total, 1)
         worst = jnp.max(jnp.abs(total - 1))
         _checks.value(
             worst < 1e-3, "labels: probabilities do not sum to 1 (off by {worst})", worst=worst
         )
+
+
+def _check_ids(ids: Array, classes: int) -> None:
+    low, high = jnp.min(ids), jnp.max(ids)
+    message = f"labels: a class id is outside 0..{classes - 1} (from {{low}} to {{high}})"
+    _checks.value((low >= 0) & (high < classes), message, low=low, high=high)
 
 
 def class_weighting(

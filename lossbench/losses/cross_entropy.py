@@ -65,7 +65,7 @@ def cross_entropy(
         costs = jax.nn.softplus(margin(x.logits, x.ids))
         if class_weights is None:
             costs = masked(costs, x.counted())
-            return reduce_pixels(costs, x.count(), reduction=reduction, space=space)
+            return reduce_pixels(costs, x.pixel_count(), reduction=reduction, space=space)
         own = masked(_weight_of(weights, x.ids), x.counted())
         return reduce_pixels(own * costs, own, reduction=reduction, space=space)
     labels = x.probabilities()
@@ -139,5 +139,5 @@ def binary_cross_entropy(
         costs = costs * x.counted()[..., None]
     if reduction == "none":
         return costs.reshape(logits.shape)
-    elements = x.count() * x.classes
+    elements = x.pixel_count() * x.classes
     return reduce_pixels(costs.reshape(batch, -1), elements, reduction=reduction, space=())

@@ -79,7 +79,7 @@ def dice(
         raise ValueError("include_background=False: there is only one class, nothing would be left")
     p = softmax(x.logits) if activation == "softmax" else jax.nn.sigmoid(class_major(x.logits))
     intersection, predicted, true = x.sums(p)
-    count = x.count()[:, None]
+    count = x.pixel_count()[:, None]
     if pool == "batch":
         intersection, predicted, true, count = (
             jnp.sum(total, axis=0, keepdims=True)

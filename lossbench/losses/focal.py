@@ -74,7 +74,7 @@ def focal(
         truth = class_major(x.probabilities() * weights)
         costs = jnp.sum(truth * _focused(margins(x.logits), gamma), axis=1)
     costs = masked(costs, x.counted())
-    return reduce_pixels(costs, x.count(), reduction=reduction, space=space)
+    return reduce_pixels(costs, x.pixel_count(), reduction=reduction, space=space)
 
 
 def _focused(margin: Array, gamma: float | Array) -> Array:

@@ -23,20 +23,19 @@ class Counts(NamedTuple):
 
 
 def count_pixels(
-    predictions: Shaped[Array, " batch *space"],
-    labels: Shaped[Array, " batch *space"],
-    *,
-    num_classes: int,
-    where: Bool[Array, " batch *space"] | None = None,
+    predictions: Array, labels: Array, *, num_classes: int, where: Array | None = None
 ) -> Counts:
     """Counts the pixels of each class in each example.
 
     Raises:
-        ValueError: if predictions or labels are floating (logits, say), or shapes differ.
+        ValueError: if a shape or dtype breaks the contract (floating logits, say); it names the
+            argument.
     """
     predictions, labels = _ids("predictions", predictions), _ids("labels", labels)
     _checks.shape("predictions", predictions, labels.shape, "the shape of labels")
     if where is not None:
+        if where.dtype != jnp.bool_:
+            raise ValueError(f"where: expected bool (true = counted), got {where.dtype}")
         _checks.shape("where", where, labels.shape, "the shape of labels")
     batch = labels.shape[0]
     counted = jnp.ones((), bool) if where is None else where.reshape(batch, -1)

@@ -1,7 +1,7 @@
 """Dice and intersection over union of hard predictions: for a batch, and over a stream of cases."""
 
 import dataclasses
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,9 @@ class Scores(NamedTuple):
 
 def _dice(counts: Counts) -> Array:
     """2 TP / (2 TP + FP + FN)."""
-    return _ratio(2 * counts.true_positive, counts.predicted + counts.true)
+    # As floats: twice a count may not fit into int32.
+    true_positive, predicted, true = (n.astype(jnp.float32) for n in counts)
+    return _ratio(2 * true_positive, predicted + true)
 
 
 def _iou(counts: Counts) -> Array:
@@ -107,6 +109,10 @@ def iou(
     return _iou(count_pixels(predictions, labels, num_classes=num_classes, where=where))
 
 
+# Not `Self`: beartype, which checks annotations in tests, takes it in classes only, not in methods.
+State = TypeVar("State", bound="_Overlap")
+
+
 @dataclasses.dataclass(frozen=True)
 class _Overlap:
     """Counts of pixels, one row a case, that add up.
@@ -116,23 +122,27 @@ class _Overlap:
     """
 
     counts: Counts
-    seen: Bool[Array, " cases"]
+    # Bool, one a case. Not annotated so: JAX builds trees of other leaves (NumPy, `vmap`) with it.
+    seen: Any
+    # Static, and another for each class: JAX compares the structures of two dataclasses by their
+    # static fields and not by their class, so `jit` may take the one for the other.
+    name: str = dataclasses.field(default="", metadata={"static": True})
 
     @classmethod
-    def empty(cls, *, cases: int, num_classes: int) -> Self:
+    def empty(cls: type[State], *, cases: int, num_classes: int) -> State:
         """A state that has seen nothing, with room for `cases` cases."""
         zeros = jnp.zeros((cases, num_classes), jnp.int32)
         return cls(Counts(zeros, zeros, zeros), jnp.zeros((cases,), bool))
 
     def update(
-        self,
+        self: State,
         predictions: Shaped[Array, " batch *space"],
         labels: Shaped[Array, " batch *space"],
         *,
         case: Int[Array, " batch"],
         where: Bool[Array, " batch *space"] | None = None,
         weights: Float[Array, " batch"] | None = None,
-    ) -> Self:
+    ) -> State:
         """Adds a batch.
 
         Args:
@@ -145,8 +155,10 @@ class _Overlap:
         cases, num_classes = self.counts.true.shape
         batch = count_pixels(predictions, labels, num_classes=num_classes, where=where)
         real = jnp.ones(case.shape, bool) if weights is None else weights > 0
+        known = (case >= 0) & (case < cases)
+        _checks.value(jnp.all(known | ~real), f"case: a case is outside 0..{cases - 1}")
         # A row outside the table is dropped: that is where padding goes.
-        rows = jnp.where(real, case, cases)
+        rows = jnp.where(real & known, case, cases)
         add = lambda table, new: table.at[rows].add(new, mode="drop")  # noqa: E731
         return dataclasses.replace(
             self,
@@ -154,8 +166,15 @@ class _Overlap:
             seen=self.seen.at[rows].set(True, mode="drop"),
         )
 
-    def merge(self, other: Self) -> Self:
-        """The state that has seen what both have."""
+    def merge(self: State, other: State) -> State:
+        """The state that has seen what both have.
+
+        Raises:
+            ValueError: if the other is another metric, or has room for other cases or classes.
+        """
+        if type(other) is not type(self):
+            raise ValueError(f"other: expected {type(self).__name__}, got {type(other).__name__}")
+        _checks.shape("other", other.counts.true, self.counts.true.shape, "cases, classes")
         return dataclasses.replace(
             self,
             counts=jax.tree.map(jnp.add, self.counts, other.counts),
@@ -202,6 +221,8 @@ class Dice(_Overlap):
         0.5
     """
 
+    name: str = dataclasses.field(default="dice", metadata={"static": True})
+
     @staticmethod
     def score(counts: Counts) -> Array:
         """2 TP / (2 TP + FP + FN)."""
@@ -222,6 +243,8 @@ class IoU(_Overlap):
         >>> print(state.compute().mean)
         0.75
     """
+
+    name: str = dataclasses.field(default="iou", metadata={"static": True})
 
     @staticmethod
     def score(counts: Counts) -> Array:

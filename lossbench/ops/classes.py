@@ -146,9 +146,13 @@ def _others(logits: Array, ids: Array) -> Array:
 
 
 def margins(logits: Float[Array, "batch pixels classes"]) -> Float[Array, "batch classes pixels"]:
-    """The margin of every class: `margin(logits, c)` for c = 0, 1, ..."""
+    """The margin of every class: `margin(logits, c)` for c = 0, 1, ...
+
+    Written out, it grows with the square of the number of classes, and so does the time to compile
+    it: beyond a few classes it is a loop.
+    """
     ids = jnp.zeros(logits.shape[:2], jnp.int32)
-    if not _unrolled(logits):
+    if logits.shape[-1] ** 2 > 2 * UNROLLED_CLASSES:
         classes = jnp.arange(logits.shape[-1])
         return jnp.moveaxis(lax.map(lambda c: margin(logits, ids + c), classes), 0, 1)
     return jnp.stack([margin(logits, ids + c) for c in range(logits.shape[-1])], axis=1)

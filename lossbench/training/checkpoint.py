@@ -83,5 +83,8 @@ def open_checkpoints(folder: Path) -> Iterator[Checkpoints]:
             _keep.BestN(get_metric_fn=lambda metrics: metrics["rank"], n=1),
         ]
     )
-    with ocp.training.Checkpointer(folder.resolve(), preservation_policy=policy) as checkpointer:
+    with ocp.training.Checkpointer(
+        str(folder.resolve()),
+        preservation_policy=policy,  # pyright: ignore[reportArgumentType]
+    ) as checkpointer:
         yield Checkpoints(checkpointer)

@@ -1,13 +1,14 @@
 """One slice a case that a person can look at."""
 
-from typing import NamedTuple
+import dataclasses
 
 import numpy as np
 
 from lossbench.training.program import Arrays
 
 
-class Slice(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Slice:
     """A 2D view of an example.
 
     Attributes:

@@ -29,8 +29,7 @@ class Log:
     """Scalars and images of one run, for TensorBoard. A resumed run drops what it will redo."""
 
     def __init__(self, folder: Path, *, resumed_at: int) -> None:
-        purge = resumed_at + 1 if resumed_at else None
-        self._writer = SummaryWriter(str(folder), purge_step=purge, flush_secs=30)
+        self._writer = SummaryWriter(str(folder), purge_step=resumed_at + 1, flush_secs=30)
 
     def __enter__(self) -> Self:
         return self

@@ -1,5 +1,6 @@
 """The loop over steps: the only place with one."""
 
+import contextlib
 import dataclasses
 import math
 import statistics
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lossbench.data import Dataset, Example, training_batches
@@ -101,7 +103,10 @@ def fit(
     state = program.init(stream_key(seed, "init"), first)
     history: History = {"train": [], "validation": []}
     begun = time.perf_counter()
-    with open_checkpoints(folder / "checkpoints") as checkpoints:
+    with (
+        contextlib.closing(iterator),
+        open_checkpoints(folder / "checkpoints") as checkpoints,
+    ):
         found = checkpoints.latest(state)
         if found:
             state, history = found.state, found.history
@@ -131,7 +136,6 @@ def fit(
                     state = _validate(program, state, dataset, history, metric, log, progress)
                     _save(checkpoints, state, iterator.get_state(), history, metric)
                     mark = time.perf_counter()
-        iterator.close()
         best = best_step(history, metric)
         best_state = state if best == done else checkpoints.load(best, state).state
     return Fitted(
@@ -186,7 +190,7 @@ def _validate(
     log.scalars("validation", means, done)
     log.slices(slices, done)
     progress.validation(done, metric, means[metric])
-    return program.after_validation(state, np.float32(means[metric]))
+    return program.after_validation(state, jnp.float32(means[metric]))
 
 
 def _save(
@@ -208,7 +212,14 @@ def _row(logs: list[StepLog], *, first_step: int) -> dict[str, Any]:
         Diverged: for the first step whose loss or gradient is not finite.
     """
     for i, one in enumerate(logs):
-        for term, value in (*one.objective.terms.items(), ("gradient", one.gradient_norm)):
+        terms, weights = one.objective.terms, one.objective.weights
+        # A finite term may have an infinite weight.
+        weighted = {name: weights[name] * value for name, value in terms.items()}
+        for term, value in (
+            *terms.items(),
+            *weighted.items(),
+            ("gradient", one.gradient_norm),
+        ):
             if not np.isfinite(value):
                 raise Diverged(first_step + i, term, float(value))
     mean = jax.tree.map(lambda *x: float(np.mean(x)), *logs)

@@ -74,6 +74,20 @@ class TrainOptions:
         for name in ("ema_decay", "momentum", "plateau_factor"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"train.{name}: expected less than 1, got {getattr(self, name)}")
+        if not self.plateau_factor:
+            raise ValueError("train.plateau_factor: expected more than 0, which would end training")
+        self._refuse_without_effect()
+
+    def _refuse_without_effect(self) -> None:
+        """Raises a ValueError for an option that another one leaves without effect."""
+        for name, needed, there in (
+            ("momentum", "train.optimizer='sgd'", self.optimizer == "sgd"),
+            ("final_learning_rate", "train.schedule='cosine'", self.schedule == "cosine"),
+            ("plateau_factor", "train.plateau_patience", self.plateau_patience > 0),
+        ):
+            value, default = getattr(self, name), type(self).__dataclass_fields__[name].default
+            if value != default and not there:
+                raise ValueError(f"train.{name}: {value} has no effect without {needed}")
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -87,9 +101,10 @@ class TrainOptions:
         for name, value in config.items():
             if name not in types:
                 raise unknown("option of train", name, types)
-            if types[name] is float and isinstance(value, int) and not isinstance(value, bool):
+            if types[name] is float and type(value) is int:
                 value = float(value)
-            if not isinstance(value, types[name]):
+            true_for_one = isinstance(value, bool) and types[name] is not bool
+            if not isinstance(value, types[name]) or true_for_one:
                 wanted = types[name].__name__
                 raise ValueError(f"train.{name}: expected {wanted}, got {value!r}")
             values[name] = value

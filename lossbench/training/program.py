@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +23,7 @@ from lossbench._checks import debug_checks
 from lossbench.objective import Objective
 from lossbench.training.optimizers import learning_rate, optimizer, plateau
 from lossbench.training.options import TrainOptions
-from lossbench.training.state import TrainState, init_state, stream_key
+from lossbench.training.state import Model, TrainState, init_state, stream_key
 from lossbench.training.step import (
     Evaluation,
     StepLog,
@@ -72,7 +71,7 @@ class Program:
 Init = Callable[[jax.Array, dict[str, jax.Array]], TrainState]
 
 
-def build_init(model: nn.Module, options: TrainOptions) -> Init:
+def build_init(model: Model, options: TrainOptions) -> Init:
     """The function that draws a state from a key, for every objective alike."""
     init = functools.partial(
         init_state,
@@ -85,7 +84,7 @@ def build_init(model: nn.Module, options: TrainOptions) -> Init:
 
 
 def build_program(
-    model: nn.Module,
+    model: Model,
     objective: Objective,
     options: TrainOptions,
     *,
@@ -132,7 +131,7 @@ def build_program(
     placed = jax.device_put(dict(batch), jax.NamedSharding(mesh, jax.P("data")))
     state = init(stream_key(0, "init"), placed)
     before, start = _cache_entries(), time.perf_counter()
-    train, peak = _compile(step, state, placed, debug=options.debug_checks)
+    train, peak = _compile(step, state, placed, replicated, debug=options.debug_checks)
     seconds = time.perf_counter() - start
     return Program(
         options=options,
@@ -142,7 +141,7 @@ def build_program(
         evaluate=jax.jit(evaluate),
         empty=empty,
         after_validation=(
-            jax.jit(functools.partial(after_validation, plateau=rule))
+            jax.jit(functools.partial(after_validation, plateau=rule), out_shardings=replicated)
             if rule
             else lambda state, metric: state
         ),
@@ -153,15 +152,22 @@ def build_program(
 
 
 def _compile(
-    step: Callable, state: TrainState, batch: dict[str, jax.Array], *, debug: bool
+    step: Callable,
+    state: TrainState,
+    batch: dict[str, jax.Array],
+    replicated: jax.NamedSharding,
+    *,
+    debug: bool,
 ) -> tuple[Callable, int]:
     """The step ahead of time, with its memory."""
+    # A compiled function takes no other sharding than it was compiled for: its state must come out
+    # as it went in.
+    jit = functools.partial(jax.jit, donate_argnums=0, out_shardings=replicated)
     if not debug:
-        compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
+        compiled = jit(step).lower(state, batch).compile()
         return compiled, _memory(compiled)
     with debug_checks():
-        checked = jax.jit(checkify.checkify(step), donate_argnums=0)
-        compiled = checked.lower(state, batch).compile()
+        compiled = jit(checkify.checkify(step)).lower(state, batch).compile()
 
     def throwing(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, StepLog]:
         error, result = compiled(state, batch)
@@ -201,5 +207,5 @@ def data_mesh(options: TrainOptions) -> Mesh:
 
 def _cache_entries() -> int | None:
     """Number of programs in the persistent compile cache; None if it is off."""
-    folder = jax.config.jax_compilation_cache_dir
+    folder = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     return None if not folder else sum(1 for _ in Path(folder).glob("*-cache"))

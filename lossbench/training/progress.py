@@ -24,7 +24,7 @@ class Progress:
         self._stream = stream or sys.stderr
         self._label, self._steps, self._first = label, steps, done
         self._every, self._start, self._spoke = every, time.monotonic(), time.monotonic()
-        self._metric = ""
+        self._loss, self._metric = "", ""
         self._bar = None
         if self._stream.isatty():
             self._bar = tqdm(
@@ -47,18 +47,24 @@ class Progress:
 
     def step(self, done: int, loss: float) -> None:
         """Tells the loss after `done` steps."""
-        text = f"loss {loss:.4f}{self._metric}"
+        self._loss = f"loss {loss:.4f}"
         if self._bar is not None:
-            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.set_postfix_str(self._loss + self._metric, refresh=False)
             self._bar.update(done - self._bar.n)
         elif time.monotonic() - self._spoke >= self._every:
-            self._say(f"step {done}/{self._steps}  {text}  {self._left(done)} left")
+            self._say(self._line(done))
 
     def validation(self, done: int, name: str, value: float) -> None:
         """Tells the validation metric after `done` steps."""
         self._metric = f"  {name} {value:.4f}"
-        if self._bar is None:
-            self._say(f"step {done}/{self._steps}{self._metric}  {self._left(done)} left")
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._loss + self._metric)
+        else:
+            self._say(self._line(done))
+
+    def _line(self, done: int) -> str:
+        values = self._loss + self._metric
+        return f"step {done}/{self._steps}  {values}  {self._left(done)} left"
 
     def _left(self, done: int) -> str:
         elapsed = time.monotonic() - self._start

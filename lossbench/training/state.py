@@ -2,12 +2,23 @@
 
 import dataclasses
 import zlib
-from typing import Any
+from typing import Any, Protocol
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+
+
+class Model(Protocol):
+    """What a training asks of a model: to draw variables and to be applied, as Linen modules do."""
+
+    def init(self, rngs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Variables `{"params": ..., **other collections}`, drawn with a key."""
+        ...
+
+    def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
+        """A dict of outputs, and with `mutable=` the changed collections too."""
+        ...
 
 
 @jax.tree_util.register_dataclass
@@ -46,7 +57,7 @@ def init_state(
     key: jax.Array,
     batch: dict[str, jax.Array],
     *,
-    model: nn.Module,
+    model: Model,
     optimizer: optax.GradientTransformation,
     plateau: optax.GradientTransformationExtraArgs | None = None,
     averaged: bool = False,

@@ -4,13 +4,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
 from lossbench.objective import Objective, Value
-from lossbench.training.state import TrainState
+from lossbench.training.state import Model, TrainState
 
 Batch = dict[str, jax.Array]
 
@@ -50,7 +49,7 @@ def train_step(
     state: TrainState,
     batch: Batch,
     *,
-    model: nn.Module,
+    model: Model,
     objective: Objective,
     optimizer: optax.GradientTransformation,
     learning_rate: optax.Schedule,
@@ -112,7 +111,7 @@ def evaluation_step(
     batch: Batch,
     step: jax.Array,
     *,
-    model: nn.Module,
+    model: Model,
     objective: Objective,
 ) -> tuple[Evaluation, jax.Array]:
     """Adds a batch (padded examples have weight 0); also gives the predicted class ids."""

@@ -1,0 +1,113 @@
+"""Every experiment says how it is run, makes a plan, and runs where it is made small."""
+
+import ast
+import copy
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+from lossbench.bench import results
+from lossbench.bench.compare import compare
+from lossbench.bench.plan import make_plan
+from lossbench.configuration import load_config, override
+
+FOLDER = Path(__file__).parents[2] / "experiments"
+FILES = sorted(FOLDER.glob("*.py"))
+DATA = Path(os.environ.get("LOSSBENCH_DATA") or FOLDER.parents[1] / "shared" / "data")
+SMALL = {
+    "steps": 2,
+    "batch_size": 2,
+    "eval_batch_size": 0,
+    "eval_every": 1,
+    "log_every": 1,
+    "warmup_steps": 0,
+    "devices": 1,
+}
+
+files = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+
+def config_of(file: Path) -> dict:
+    return override(load_config(str(file)), [])
+
+
+def shrunk(config: dict, **data) -> dict:
+    """Two steps of a small model on little data, for every loss and one seed."""
+    small = copy.deepcopy(config)
+    small["data"].update(data)
+    small["model"]["features"] = (2, 4)
+    small["train"].update(SMALL)
+    small["seeds"] = 1
+    return small
+
+
+def ends_well(config: dict, folder: Path) -> None:
+    said = []
+    compare(make_plan(config), folder, command="lossbench compare", say=said.append)
+    comparison = results.load(folder)
+    assert len(comparison.runs) == len(config["losses"])
+    for one in comparison.runs:
+        assert (one.state, one.steps) == ("completed", 2), one.error
+    assert (folder / "report.html").exists()
+
+
+def test_there_are_experiments():
+    assert {"compare_shapes", "compare_hippocampus"} <= {file.stem for file in FILES}
+
+
+@files
+def test_the_docstring_says_how_to_run_it(file):
+    text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+    assert text
+    assert len(text.splitlines()[0]) > 20
+    assert f"lossbench compare --config=experiments/{file.name}" in text
+
+
+@files
+def test_it_makes_a_plan_that_answers_a_question(file):
+    config = config_of(file)
+    plan = make_plan(config)
+    assert len(plan.losses) >= 2
+    assert len(plan.seeds) >= 3
+    for key in ("title", "question", "baseline", "metric"):
+        assert config[key], f"{key} is not said"
+    assert config["question"].endswith("?")
+    assert plan.train.steps % plan.train.eval_every == 0
+    assert plan.train.warmup_steps < plan.train.steps / 2
+
+
+@files
+def test_it_can_be_made_shorter_from_the_command_line(file):
+    config = load_config(str(file))
+    plan = make_plan(override(config, ["--config.train.steps=50", "--config.seeds=2"]))
+    assert (plan.train.steps, plan.seeds) == (50, (0, 1))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if config_of(f)["data"]["name"] == "shapes"], ids=lambda f: f.stem
+)
+def test_it_runs_on_synthetic_data(file, tmp_path):
+    config = config_of(file)
+    axes = len(config["data"].get("size", (64, 64)))
+    sizes = {"size": (16,) * axes, "train": 4, "validation": 2, "test": 2}
+    ends_well(shrunk(config, **sizes), tmp_path)
+
+
+@pytest.mark.long
+def test_compare_hippocampus_runs_on_real_data(tmp_path):
+    task = DATA / "msd" / "Task04_Hippocampus"
+    if not (task / "dataset.json").is_file():
+        pytest.skip("Task04_Hippocampus of the Medical Segmentation Decathlon is not there")
+    pytest.importorskip("nibabel")
+    config = config_of(FOLDER / "compare_hippocampus.py")
+    config["losses"] = {"dice": config["losses"]["dice"]}
+    config["baseline"] = "dice"
+    sizes = {"path": str(task), "patch": (16, 16, 16), "validation": 2, "test": 3}
+    ends_well(shrunk(config, **sizes), tmp_path)
+    (run,) = results.load(tmp_path).runs
+    assert len(run.cases) == 3
+    assert run.test["dice"].classes == ("Anterior", "Posterior")
+    assert jax.numpy.isfinite(run.score("dice"))

@@ -1,0 +1,79 @@
+import io
+import struct
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from tensorboardX.proto.event_pb2 import Event
+
+from lossbench.training.display import Slice
+from lossbench.training.logging import Log
+
+
+def read(folder) -> list[Event]:
+    """All events of a folder; a record is its length, a checksum, itself, a checksum."""
+    events = []
+    for file in sorted(folder.glob("events.*")):
+        data, at = file.read_bytes(), 0
+        while at < len(data):
+            (length,) = struct.unpack_from("<Q", data, at)
+            events.append(Event.FromString(data[at + 12 : at + 12 + length]))
+            at += 16 + length
+    return events
+
+
+def values(events, kind):
+    return {
+        (value.tag, event.step): getattr(value, kind)
+        for event in events
+        for value in event.summary.value
+        if value.HasField(kind)
+    }
+
+
+def test_scalars_can_be_read_back(tmp_path):
+    with Log(tmp_path, resumed_at=0) as log:
+        log.scalars("train", {"loss": 0.5, "terms/dice": 0.25}, 3)
+        log.scalars("train", {"loss": float("nan")}, 4)
+    found = values(read(tmp_path), "simple_value")
+    assert found["train/loss", 3] == 0.5
+    assert found["train/terms/dice", 3] == 0.25
+    assert np.isnan(found["train/loss", 4])
+    assert len(found) == 3
+
+
+def test_a_picture_has_a_row_an_example_of_image_truth_and_prediction(tmp_path):
+    labels = np.zeros((4, 5), int)
+    labels[1, 2] = 1
+    shown = Slice(np.full((4, 5), 0.5), labels, np.zeros((4, 5), int), -1, 1)
+    with Log(tmp_path, resumed_at=0) as log:
+        log.slices([shown, shown], 7)
+    ((_, step), picture), *rest = values(read(tmp_path), "image").items()
+    assert (step, rest) == (7, [])
+    pixels = imread(io.BytesIO(picture.encoded_image_string), format="png")
+    assert pixels.shape[:2] == (2 * 4, 3 * 5)
+    assert np.allclose(pixels[:, :5, :3], 0.5, atol=0.01)
+    # One pixel of truth, none predicted, in each row; the background is black.
+    colored = np.argwhere(pixels[..., :3].sum(-1) > 0)
+    right = colored[colored[:, 1] >= 5]
+    assert right.tolist() == [[1, 5 + 2], [4 + 1, 5 + 2]]
+
+
+@pytest.mark.parametrize("done", [0, 40])
+def test_a_resumed_run_drops_what_it_does_again(tmp_path, done):
+    with Log(tmp_path, resumed_at=done):
+        pass
+    starts = [e.step for e in read(tmp_path) if e.session_log.status == e.session_log.START]
+    # TensorBoard drops earlier events at this step and after it.
+    assert starts == [done + 1]
+
+
+def test_the_log_is_closed_after_an_error(tmp_path):
+    def broken():
+        with Log(tmp_path, resumed_at=0) as log:
+            log.scalars("train", {"loss": 1.0}, 1)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        broken()
+    assert ("train/loss", 1) in values(read(tmp_path), "simple_value")
