@@ -3,7 +3,7 @@
     lossbench compare --config=experiments/compare_hippocampus.py --config.data.path=PATH
 
 PATH is a task folder of the Medical Segmentation Decathlon: `dataset.json`, `imagesTr`, `labelsTr`.
-208 cases; 146 to train, 20 to choose the checkpoint, 42 to test, by seed 0. A 3D U-Net (85k
+208 cases: 145 to train, 21 to choose the checkpoint, 42 to test, by seed 0. A 3D U-Net (85k
 parameters), 400 steps of batch 2.
 
 One run, `lossbench train` with the same `--config` and `--loss=dice_cross_entropy`, took 84 s on 2

@@ -1,7 +1,72 @@
-"""Hints for names that nobody knows."""
+"""What a name in a configuration stands for, and hints for names that stand for nothing."""
 
+import ast
 import difflib
-from collections.abc import Iterable
+import importlib
+import importlib.util
+import inspect
+import types
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def find(what: str, name: str, table: Mapping[str, T]) -> T:
+    """The entry of a table; or what a user wrote elsewhere, named by its place.
+
+    Args:
+        what: what is named, such as "loss".
+        name: a key of the table, or `package.module:attribute`, or `path/to/file.py:attribute`.
+        table: what comes with lossbench.
+
+    Raises:
+        ValueError: if the name stands for nothing.
+
+    Example:
+        >>> find("number", "pi", {"pi": 3}), round(find("number", "math:pi", {}), 2)
+        (3, 3.14)
+    """
+    if name in table:
+        return table[name]
+    place, colon, attribute = str(name).rpartition(":")
+    if not colon:
+        raise unknown(what, name, table)
+    try:
+        module = load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        return getattr(module, attribute)
+    except Exception as error:  # whatever a user's own file raises
+        raise ValueError(f"{what} {name!r}: {type(error).__name__}: {error}") from error
+
+
+def source(name: str) -> str:
+    """The source text of what a name with a place stands for; see `find`."""
+    place, _, attribute = name.rpartition(":")
+    if not place.endswith(".py"):
+        return inspect.getsource(getattr(importlib.import_module(place), attribute))
+    text = Path(place).read_text()
+    for node in ast.parse(text).body:
+        if getattr(node, "name", None) == attribute:
+            return ast.get_source_segment(text, node) or text
+    return text
+
+
+def load_file(path: Path) -> types.ModuleType:
+    """Runs a Python file as a module of its own; it is not entered in `sys.modules`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        Exception: whatever the file raises.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {str(path)!r}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{str(path)!r} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> ValueError:

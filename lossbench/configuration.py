@@ -1,7 +1,6 @@
 """Configuration files: Python with a `get_config`, and overrides from the command line."""
 
 import dataclasses
-import importlib.util
 import inspect
 import re
 import traceback
@@ -11,7 +10,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from lossbench._names import unknown
+from lossbench._names import load_file, unknown
 from lossbench.training.options import TrainOptions
 
 
@@ -35,13 +34,8 @@ def load_config(location: str) -> ConfigDict:
         near = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
         there = f"; in its folder: {', '.join(near)}" if near else ""
         raise FileNotFoundError(f"no configuration file {name!r}{there}")
-    spec = importlib.util.spec_from_file_location(f"lossbench_config_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{name!r} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-        get_config = getattr(module, "get_config", None)
+        get_config = getattr(load_file(path), "get_config", None)
         if not callable(get_config):
             raise ValueError("there is no function get_config(); a configuration file needs one")
         if text and not inspect.signature(get_config).parameters:

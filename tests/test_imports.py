@@ -194,7 +194,7 @@ def test_every_file_has_its_tests_where_they_are_looked_for():
 
 
 # Tests of a whole package.
-WHOLE = {"test_contract.py", "test_imports.py"}
+WHOLE = {"test_contract.py", "test_imports.py", "test_own.py", "test_readme.py"}
 
 
 def test_every_test_belongs_to_a_file():

@@ -10,7 +10,7 @@ import numpy as np
 
 import lossbench
 from lossbench import models
-from lossbench._names import unknown
+from lossbench._names import find, unknown
 from lossbench.bench.files import write_json
 from lossbench.bench.plan import Plan, RunSpec
 from lossbench.bench.report import write_report
@@ -183,7 +183,7 @@ def build_model(name: str, options: Mapping[str, Any], dataset: Dataset) -> Any:
     Raises:
         ValueError: for an option that the model does not have.
     """
-    module = models.MODELS[name]
+    module = find("model", name, models.MODELS)
     known = [
         field.name for field in dataclasses.fields(module) if field.name not in ("parent", "name")
     ]

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import lossbench
-from lossbench import data, metrics, models
-from lossbench._names import unknown
+from lossbench import data, losses, metrics, models
+from lossbench._names import find, source, unknown
 from lossbench.objective import Objective
 from lossbench.training.options import TrainOptions
 
@@ -99,6 +99,17 @@ class Plan:
         """The fold that a seed is tested on."""
         return self.seeds.index(seed) if self.folds else None
 
+    def _sources(self, loss: str) -> dict[str, str]:
+        """The source of what the user wrote, by name: a changed function is another run."""
+        terms = self.losses[loss]["terms"]
+        names = (
+            self.config["data"]["name"],
+            self.config["model"]["name"],
+            *((options or {}).get("loss", name) for name, options in terms.items()),
+        )
+        known = {*data.SOURCES, *models.MODELS, *losses.CATALOG}
+        return {name: source(name) for name in names if name not in known}
+
     def run(self, loss: str, seed: int, fingerprint: str) -> RunSpec:
         """One run of the plan, on data of this fingerprint."""
         content = {
@@ -112,6 +123,7 @@ class Plan:
             "train": dataclasses.asdict(self.train),
             "metrics": self.metrics,
             "metric": self.metric,
+            "own": self._sources(loss),
         }
         return RunSpec(loss, seed, self.fold(seed), content)
 
@@ -151,16 +163,15 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
     options = dict(config["data"])
     if "name" not in options:
         raise ValueError(f"data: 'name' is missing; there are: {', '.join(data.SOURCES)}")
-    source = options.pop("name")
+    dataset = options.pop("name")
     if "fold" in options:
         raise ValueError("data.fold: the seed decides the fold; say how many in data.folds")
-    data.check_options(source, options)
+    data.check_options(dataset, options)
     model = dict(config["model"])
-    if model.get("name") not in models.MODELS:
-        raise unknown("model", model.get("name", ""), models.MODELS)
+    find("model", model.get("name", ""), models.MODELS)
     seeds = _seeds(config.get("seeds", 3), folds=options.get("folds"))
     filled = {
-        "title": config.get("title") or f"{', '.join(losses)} on {source}",
+        "title": config.get("title") or f"{', '.join(losses)} on {dataset}",
         "question": config.get("question") or "Which loss is better on this data?",
         "data": dict(config["data"]),
         "augment": dict(config.get("augment") or {}),

@@ -9,8 +9,8 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from lossbench._names import unknown
-from lossbench.data.dataset import Dataset, Example, RandomSource, Source
+from lossbench._names import find, unknown
+from lossbench.data.dataset import ArraySource, Dataset, Example, RandomSource, Source
 from lossbench.data.decathlon import decathlon
 from lossbench.data.loader import evaluation_batches, training_batches
 from lossbench.data.split import split
@@ -21,6 +21,7 @@ SOURCES: dict[str, Callable[..., Dataset]] = {"shapes": shapes, "decathlon": dec
 
 __all__ = [
     "SOURCES",
+    "ArraySource",
     "Dataset",
     "Example",
     "RandomSource",
@@ -36,21 +37,20 @@ __all__ = [
 
 
 def load(name: str, **options: Any) -> Dataset:
-    """Returns the data set of a name in `SOURCES`.
+    """Returns the data set of a name.
 
     Args:
-        name: The data set.
+        name: A name in `SOURCES`; or a function of your own that returns a `Dataset`, as
+            `package.module:function` or `path/to/file.py:function`.
         **options: Its options, as its own function takes them.
     """
     check_options(name, options)
-    return SOURCES[name](**options)
+    return find("data set", name, SOURCES)(**options)
 
 
 def check_options(name: str, options: Iterable[str]) -> None:
     """Raises a ValueError for an unknown data set, or an unknown or missing option."""
-    if name not in SOURCES:
-        raise unknown("data set", name, SOURCES)
-    parameters = inspect.signature(SOURCES[name]).parameters
+    parameters = inspect.signature(find("data set", name, SOURCES)).parameters
     for option in options:
         if option not in parameters:
             raise unknown(f"option of the data set {name}", option, parameters)

@@ -78,7 +78,7 @@ class ArraySource:
 
     Attributes:
         names: The name of each case.
-        images: float32 `cases *space channels`.
+        images: `cases *space channels`, floating or integer; given out as float32.
         labels: Integer class ids `cases *space`.
     """
 
@@ -92,7 +92,7 @@ class ArraySource:
     def __getitem__(self, index: SupportsIndex, /) -> Example:
         case = range(len(self.names))[index]
         return {
-            "image": self.images[case],
+            "image": self.images[case].astype(np.float32),
             "labels": self.labels[case].astype(np.int32),
             "where": np.ones(self.labels.shape[1:], bool),
             "case": np.asarray(case, np.int32),

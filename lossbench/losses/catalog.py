@@ -6,7 +6,7 @@ A new loss is a function in its family's file and a row here.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lossbench._names import unknown
+from lossbench._names import find
 from lossbench.losses.cross_entropy import binary_cross_entropy, cross_entropy
 from lossbench.losses.dice import dice
 from lossbench.losses.focal import focal
@@ -56,6 +56,10 @@ CATALOG = {
 def get(name: str) -> Callable:
     """The loss of this name.
 
+    Args:
+        name: a row of the catalog; or a loss of your own, as `package.module:function` or
+            `path/to/file.py:function`.
+
     Raises:
         ValueError: if there is none; it names the nearest ones.
 
@@ -63,6 +67,4 @@ def get(name: str) -> Callable:
         >>> get("dice").__name__
         'dice'
     """
-    if name not in CATALOG:
-        raise unknown("loss", name, CATALOG)
-    return CATALOG[name].function
+    return find("loss", name, {row.name: row.function for row in CATALOG.values()})

@@ -29,12 +29,12 @@ def test_load_passes_options_on():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("shape", {}, r"unknown data set 'shape'; did you mean shapes\? \(there are: shapes, dec"),
-        ("zzz", {}, r"unknown data set 'zzz' \(there are: shapes, decathlon\)"),
+        ("shape", {}, r"unknown data set 'shape'; did you mean 'shapes'\? There are: shapes, dec"),
+        ("zzz", {}, "unknown data set 'zzz'. There are: shapes, decathlon"),
         (
             "shapes",
             {"forground": 0.1},
-            r"option 'forground' of data set 'shapes'; did you mean fore",
+            "option of the data set shapes 'forground'; did you mean 'fore",
         ),
         ("decathlon", {}, "data set 'decathlon' needs the option 'path'"),
     ],

@@ -131,7 +131,7 @@ def test_options_are_put_together():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"flop": True}, "unknown augmentation 'flop'; did you mean flip\\?.*brightness"),
+        ({"flop": True}, "unknown augmentation 'flop'; did you mean 'flip'\\?.*brightness"),
         ({"flip": (2,)}, "list of axes from 0 to 1"),
         ({"flip": 1}, "flip must be True, False or a list"),
         ({"noise": -0.1}, "noise must be a number of at least 0, got -0.1"),
