@@ -9,6 +9,7 @@ from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
+from ml_collections.config_dict import placeholder
 
 from lossbench._names import load_file, unknown
 from lossbench.training.options import TrainOptions
@@ -21,8 +22,8 @@ def load_config(location: str) -> ConfigDict:
         location: a path, or `path:text` where `get_config` takes a text.
 
     Returns:
-        The configuration, with the default of every option of `train` filled in, so that each can
-        be overridden.
+        The configuration, with every option of `train` and the other plain values filled in, so
+        that each can be overridden.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -52,6 +53,9 @@ def load_config(location: str) -> ConfigDict:
         if config.get("train") is None:
             config.train = ConfigDict()
         _fill_in(config.train)
+        config.seeds = config.get("seeds", 3)
+        for key in ("title", "question", "baseline", "metric"):
+            config[key] = config.get(key) or placeholder(str)
     return config
 
 
