@@ -48,5 +48,6 @@ def get_config() -> ConfigDict:
                 "clip_norm": 1.0,
                 "eval_every": 100,
             },
-        }
+        },
+        sort_keys=False,  # the order here is that of the report
     )

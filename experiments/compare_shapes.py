@@ -52,5 +52,6 @@ def get_config() -> ConfigDict:
                 "clip_norm": 1.0,
                 "eval_every": 50,
             },
-        }
+        },
+        sort_keys=False,  # the order here is that of the report
     )

@@ -5,6 +5,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import sys
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,7 +19,8 @@ def find(what: str, name: str, table: Mapping[str, T]) -> T:
 
     Args:
         what: what is named, such as "loss".
-        name: a key of the table, or `package.module:attribute`, or `path/to/file.py:attribute`.
+        name: a key of the table, or `package.module:attribute`, or `path/to/file.py:attribute`
+            (a path from the working directory).
         table: what comes with lossbench.
 
     Raises:
@@ -41,19 +43,22 @@ def find(what: str, name: str, table: Mapping[str, T]) -> T:
 
 
 def source(name: str) -> str:
-    """The source text of what a name with a place stands for; see `find`."""
-    place, _, attribute = name.rpartition(":")
-    if not place.endswith(".py"):
-        return inspect.getsource(getattr(importlib.import_module(place), attribute))
-    text = Path(place).read_text()
-    for node in ast.parse(text).body:
-        if getattr(node, "name", None) == attribute:
-            return ast.get_source_segment(text, node) or text
-    return text
+    """The code of the file that a name with a place stands for; see `find`.
+
+    Remarks and `get_config` are left out: they change no result.
+    """
+    place, _, _ = name.rpartition(":")
+    if place.endswith(".py"):
+        text = Path(place).read_text()
+    else:
+        text = inspect.getsource(importlib.import_module(place))
+    tree = ast.parse(text)
+    tree.body = [node for node in tree.body if getattr(node, "name", None) != "get_config"]
+    return ast.unparse(tree)
 
 
 def load_file(path: Path) -> types.ModuleType:
-    """Runs a Python file as a module of its own; it is not entered in `sys.modules`.
+    """Runs a Python file as a module of its own, under a name that no import can meet.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -61,11 +66,18 @@ def load_file(path: Path) -> types.ModuleType:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {str(path)!r}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"{path.resolve()}"
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{str(path)!r} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    # Dataclasses, and so Flax modules, look their module up there.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 

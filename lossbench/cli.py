@@ -160,7 +160,9 @@ def _folder(options: argparse.Namespace) -> Path:
 
 
 def _command(options: argparse.Namespace) -> str:
-    return shlex.join(["lossbench", "compare", f"--config={options.config}", *options.overrides])
+    place = [f"--workdir={options.workdir}"] if options.workdir else []
+    command = ["lossbench", "compare", f"--config={options.config}", *place, *options.overrides]
+    return shlex.join(command)
 
 
 def _say(text: str) -> None:

@@ -48,7 +48,8 @@ def load_config(location: str) -> ConfigDict:
         raise ValueError(f"{name}{_line(error, path)}: {_said(error)}") from error
     if not isinstance(config, dict | ConfigDict):
         raise ValueError(f"{name}: get_config gave {type(config).__name__}, not a ConfigDict")
-    config = config if isinstance(config, ConfigDict) else ConfigDict(config)
+    if not isinstance(config, ConfigDict):
+        config = ConfigDict(config, sort_keys=False)
     with config.unlocked():
         if config.get("train") is None:
             config.train = ConfigDict()
@@ -124,5 +125,8 @@ def _check_key(config: ConfigDict, key: str) -> None:
         if not isinstance(place, ConfigDict):
             raise ValueError(f"{where} is a value, so there is no {where}.{part}")
         if name not in place:
-            raise unknown(f"key of {where}", name, place)
+            raise ValueError(
+                f"{unknown(f'key of {where}', name, place)}. What a file leaves at its default "
+                "has to be written there before it can be overridden"
+            )
         place, where = place[name], f"{where}.{name}"

@@ -161,12 +161,13 @@ class Objective:
             }
         )
 
-    def __call__(self, namespace: Mapping[str, Any], step: jax.Array) -> Value:
+    def __call__(self, namespace: Mapping[str, Any], step: jax.Array | int = 0) -> Value:
         """Evaluates every term.
 
         Args:
             namespace: the batch's arrays and the model's outputs together, by name. Per-example
-                `weights` in it weigh the mean over the batch, in every term alike.
+                `weights` in it weigh the mean over the batch, in every term alike; they cannot
+                reach into a loss that pools the batch itself: mask it with `where`.
             step: the step, for scheduled weights.
         """
         terms = {
@@ -175,7 +176,8 @@ class Objective:
         }
         weights = {
             name: jnp.asarray(
-                term.weight(step) if callable(term.weight) else term.weight, jnp.float32
+                term.weight(jnp.asarray(step)) if callable(term.weight) else term.weight,
+                jnp.float32,
             )
             for name, term in self.terms.items()
         }

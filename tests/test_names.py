@@ -51,9 +51,22 @@ def test_a_file_is_a_module_of_its_own(tmp_path):
     assert load_file(tmp_path / "mine.py").x is not load_file(tmp_path / "mine.py").x
 
 
-def test_the_source_of_a_name_is_its_own_and_not_its_neighbors(tmp_path):
+def test_the_source_is_all_of_the_file_that_can_change_a_result(tmp_path):
     file = tmp_path / "mine.py"
-    file.write_text("x = 1\n\n\ndef twice(x):\n    return 2 * x\n\n\nclass Model:\n    pass\n")
-    assert source(f"{file}:twice") == "def twice(x):\n    return 2 * x"
-    assert source(f"{file}:Model") == "class Model:\n    pass"
+    text = "SCALE = 1\n\ndef twice(x):\n    return SCALE * x\n\ndef get_config():\n    return {}\n"
+    file.write_text(text)
+    before = source(f"{file}:twice")
+    file.write_text(text.replace("{}", "{'seeds': 5}") + "# a remark\n")
+    assert source(f"{file}:twice") == before
+    file.write_text(text.replace("SCALE = 1", "SCALE = 2"))
+    assert source(f"{file}:twice") != before
     assert "did you mean" in source("lossbench._names:unknown")
+
+
+def test_a_flax_model_with_postponed_annotations_loads(tmp_path):
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from __future__ import annotations\nimport flax.linen as nn\n\n\n"
+        "class Net(nn.Module):\n    num_classes: int\n"
+    )
+    assert find("model", f"{file}:Net", {})(num_classes=2).num_classes == 2

@@ -50,6 +50,13 @@ def covers(comparison: Comparison) -> str:
             " the choice of the fold together with the training seed; they do not cover other data,"
             " another model, or another training configuration, learning rate included."
         )
+    if comparison.data.folds is not None:
+        return (
+            "Each seed has training, validation and test cases of its own that no other seed sees."
+            " Intervals and tests cover the draw of these cases together with the training seed;"
+            " they do not cover other data, another model, or another training configuration,"
+            " learning rate included."
+        )
     return (
         "Intervals and tests cover the training seed: initialization, order of batches and"
         " augmentation, on one fixed split of one data set. They do not cover another split or a"
@@ -163,6 +170,13 @@ def _limits(comparison: Comparison, others: Mapping[str, Standing]) -> list[str]
         texts.append(
             f"The difference of {join(constant)} is the same for every {one}: check that the {one}"
             " changes the training at all."
+        )
+    ended = [run for run in comparison.runs if run.best_step is not None and run.steps]
+    still = sum(run.best_step == run.steps for run in ended)
+    if still > len(ended) / 2:
+        texts.append(
+            f"{still} of {len(ended)} runs were best at their last validation: with more steps the"
+            " losses may compare otherwise."
         )
     if sum(row.interval.n > 0 for row in others.values()) > 1:
         texts.append(

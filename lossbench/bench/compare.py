@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ import numpy as np
 import lossbench
 from lossbench import models
 from lossbench._names import find, unknown
-from lossbench.bench.files import write_json
+from lossbench.bench.files import plain, write_json
 from lossbench.bench.plan import Plan, RunSpec
 from lossbench.bench.report import write_report
 from lossbench.bench.run import execute, finished
-from lossbench.data import Dataset, augmentation, training_batches
+from lossbench.data import Dataset, RandomSource, augmentation, training_batches
 from lossbench.objective import Objective
 from lossbench.training.program import Init, Program, build_init, build_program
 
@@ -44,11 +45,22 @@ def compare(plan: Plan, folder: Path, *, command: str, say: Say) -> Path:
     for (loss, _), spec in bench.specs.items():
         if not finished(bench.run_folder(spec)):
             bench.program(loss)  # before any folder is made: a bad option is found while tracing
+    record = bench.record(command)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "plan.json", bench.record(command))
+    if (folder / "plan.json").exists() and read_config(folder) != plain(record["config"]):
+        say(f"{folder} held another comparison: its report is replaced, its runs stay")
+    write_json(folder / "plan.json", record)
     for number, (loss, seed) in enumerate(bench.specs, start=1):
         bench.run(loss, seed, place=f"[{number}/{len(bench.specs)}] ")
     return write_report(folder)
+
+
+def read_config(folder: Path) -> Any:
+    """The configuration of the comparison in a folder; None if it cannot be read."""
+    try:
+        return json.loads((folder / "plan.json").read_text())["config"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 @dataclasses.dataclass
@@ -145,6 +157,7 @@ class Bench:
                 "validation": len(dataset.validation.names),
                 "test": len(dataset.test.names),
                 "folds": plan.folds,
+                "folds_share_cases": dataset.folds_share_cases,
             },
             "config": plan.config,
             "runs": [
@@ -165,7 +178,8 @@ def open_bench(plan: Plan, folder: Path, *, say: Say) -> Bench:
         datasets = {seed: plan.dataset(seed) for seed in plan.seeds}
     else:
         datasets = dict.fromkeys(plan.seeds, plan.dataset(plan.seeds[0]))
-    for dataset in datasets.values():
+    for dataset in {id(d): d for d in datasets.values()}.values():
+        check_examples(dataset)
         # Raise for a batch larger than the data, and for an augmentation that there is none of.
         training_batches(dataset.train, batch_size=plan.train.batch_size, seed=0).close()
         augmentation(plan.config["augment"], dataset.train[0]["labels"].ndim)
@@ -195,18 +209,44 @@ def build_model(name: str, options: Mapping[str, Any], dataset: Dataset) -> Any:
     return module(**{**defaults, **options})
 
 
+def check_examples(dataset: Dataset) -> None:
+    """Raises a ValueError for an example that would be trained on or scored without sense."""
+    classes = len(dataset.class_names)
+    for part in ("train", "validation", "test"):
+        source = getattr(dataset, part)
+        for i in range(len(source)):
+            example = source[i]
+            where, labels, image = (example[name] for name in ("where", "labels", "image"))
+            at = f"data: {part} case {source.names[int(example['case'])]!r}"
+            if image.shape[:-1] != labels.shape or where.shape != labels.shape:
+                raise ValueError(
+                    f"{at}: expected image *space channels, labels and where *space; got "
+                    f"{image.shape}, {labels.shape}, {where.shape}"
+                )
+            counted = labels[where]
+            if counted.size and not 0 <= counted.min() <= counted.max() < classes:
+                raise ValueError(
+                    f"{at} has labels from {counted.min()} to {counted.max()}, but there are "
+                    f"{classes} classes (0..{classes - 1}); what is not to count needs where=False"
+                )
+            if not np.isfinite(image).all():
+                raise ValueError(f"{at}: the image is not finite")
+
+
 def fingerprint(dataset: Dataset) -> str:
     """A hash of what the data is: a corrected label makes another run of it.
 
-    Every case's name counts, and every example to the bit; of a part of more than a GiB, examples
-    at even distances.
+    Every case's name counts, and every case to the bit; of a part of more than a GiB, cases at
+    even distances.
     """
     digest = hashlib.sha256(repr(dataset.class_names).encode())
     for source in (dataset.train, dataset.validation, dataset.test):
         digest.update(repr((source.names, len(source))).encode())
-        size = len(source) * sum(x.nbytes for x in source[0].values())
+        # Of a case that is cropped at random, all of it counts.
+        get = source.whole if isinstance(source, RandomSource) else source.__getitem__
+        size = len(source) * sum(x.nbytes for x in get(0).values())
         for i in range(0, len(source), 1 + size // 2**30):
-            for name, array in sorted(source[i].items()):
+            for name, array in sorted(get(i).items()):
                 digest.update(f"{name} {array.dtype} {array.shape}".encode())
                 digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]

@@ -18,6 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lossbench._colors import CLASS_COLORS
 from lossbench.bench.results import DIVERGED, Comparison
 from lossbench.bench.statistics import NO_PAIR, ONE_SEED, Standing
 from lossbench.bench.tables import metric_label, plain
@@ -25,7 +26,6 @@ from lossbench.bench.tables import metric_label, plain
 # Okabe and Ito's colors, told apart by people with any common form of color blindness; their
 # yellow is left out of lines because it is too light for white paper. The baseline is black.
 _LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_CLASSES = ("#F0E442", "#009E73", "#0072B2", "#E69F00", "#CC79A7", "#56B4E9", "#D55E00")
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 ERRORS = {
     "false positive": "#D55E00",
@@ -73,7 +73,7 @@ def loss_colors(comparison: Comparison) -> dict[str, str]:
 
 def class_colors(count: int) -> tuple[str, ...]:
     """A color for each of `count` foreground classes."""
-    return tuple(_CLASSES[k % len(_CLASSES)] for k in range(count))
+    return tuple(CLASS_COLORS[k % len(CLASS_COLORS)] for k in range(count))
 
 
 def means(comparison: Comparison, rows: Mapping[str, Standing]) -> str:
@@ -183,7 +183,7 @@ def image_png(image: np.ndarray) -> bytes:
 def labels_png(labels: np.ndarray) -> bytes:
     """Class ids as translucent colors, the background clear; `labels` is `H W`."""
     present = [int(k) for k in np.unique(labels) if k > 0]
-    layers = [(labels == k, _CLASSES[(k - 1) % len(_CLASSES)], 0.72) for k in present]
+    layers = [(labels == k, CLASS_COLORS[(k - 1) % len(CLASS_COLORS)], 0.72) for k in present]
     return _paint(labels.shape, layers)
 
 

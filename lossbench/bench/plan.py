@@ -1,10 +1,12 @@
 """A plan: which runs a comparison consists of; all of its configuration is checked first."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import lossbench
@@ -20,7 +22,7 @@ KEYS = {
     "augment": "augmentation of training examples",
     "model": "a model's `name` and its options",
     "losses": "objectives by name, or a list of losses",
-    "baseline": "the loss that the others are compared with; the first one by default",
+    "baseline": "the loss that the others are compared with; the first of them by default",
     "seeds": "how many, or which",
     "metrics": "what is measured",
     "metric": "the one that the best checkpoint and the comparison go by",
@@ -114,6 +116,7 @@ class Plan:
         """One run of the plan, on data of this fingerprint."""
         content = {
             "lossbench": lossbench.__version__,
+            "code": code_digest(),
             # The data's content counts, not where it lies.
             "data": {k: v for k, v in self.config["data"].items() if k not in WHEREABOUTS},
             "fingerprint": fingerprint,
@@ -126,6 +129,17 @@ class Plan:
             "own": self._sources(loss),
         }
         return RunSpec(loss, seed, self.fold(seed), content)
+
+
+@functools.cache
+def code_digest() -> str:
+    """A hash of the modules that a result depends on: an edited loss is another run."""
+    root = Path(lossbench.__file__).parent
+    digest = hashlib.sha256()
+    for part in ("losses", "metrics", "ops", "objective.py", "models", "data", "training"):
+        for path in sorted([root / part] if part.endswith(".py") else (root / part).glob("*.py")):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def make_plan(config: Mapping[str, Any]) -> Plan:

@@ -275,7 +275,9 @@ def _commands(comparison: Comparison) -> str:
     note = "    # the runs had uncommitted changes on top of it" if dirty else ""
     lines = [f"git checkout {commit}{note}" for commit in sorted(map(str, commits))[:1]]
     lines.append(comparison.command or "lossbench compare --config=CONFIG")
-    lines.append(f"lossbench report {comparison.name}    # this report again, from its files alone")
+    lines.append(
+        f"lossbench report {comparison.folder}    # this report again, from its files alone"
+    )
     return "\n".join(lines)
 
 

@@ -127,6 +127,7 @@ class Data:
     validation: int
     test: int
     folds: int | None
+    folds_share_cases: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +145,7 @@ class Comparison:
     data: Data
     config: Mapping[str, Any]
     command: str
+    folder: str
     version: str
     runs: tuple[Run, ...]
 
@@ -165,8 +167,9 @@ class Comparison:
 
     @property
     def test_to_train(self) -> float | None:
-        """Test cases / training cases if the seeds are folds, else None."""
-        if self.data.folds is None or self.data.train == 0:
+        """Test cases / training cases if the seeds are folds of shared cases, else None."""
+        data = self.data
+        if data.folds is None or data.train == 0 or not data.folds_share_cases:
             return None
         return self.data.test / self.data.train
 
@@ -200,6 +203,7 @@ def load(directory: str | Path) -> Comparison:
             data=_data(plan["data"]),
             config=plan["config"],
             command=plan.get("command", ""),
+            folder=str(folder),
             version=plan["lossbench"],
             runs=tuple(_run(folder / "runs" / spec["id"], spec, metrics) for spec in plan["runs"]),
         )
@@ -225,6 +229,7 @@ def _data(entry: Mapping[str, Any]) -> Data:
         validation=entry["validation"],
         test=entry["test"],
         folds=entry.get("folds"),
+        folds_share_cases=entry.get("folds_share_cases", True),
     )
 
 

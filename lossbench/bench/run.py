@@ -75,12 +75,13 @@ def execute(
         result = _completed(fitted, program, dataset, folder)
     except Diverged as error:
         where = {"step": error.step, "term": error.term, "message": str(error)}
-        result = {"state": DIVERGED, "error": where, "steps": error.step}
+        result = {"state": DIVERGED, "error": where, "steps": error.step, "history": error.history}
     except Exception as error:
         (folder / "error.txt").write_text(traceback.format_exc(), "utf-8", "backslashreplace")
         message = f"{type(error).__name__}: {error}"
         result = {"state": FAILED, "error": {"step": None, "term": "", "message": message}}
-    result = {**identity, "error": None, **result, "environment": environment()}
+    cost = {} if isinstance(program, Exception) else _compiling(program)
+    result = {**identity, "error": None, "cost": cost, **result, "environment": environment()}
     write_json(folder / "result.json", result)
     return result
 
@@ -121,13 +122,20 @@ def _completed(fitted: Fitted, program: Program, dataset: Dataset, folder: Path)
         "cases": list(dataset.test.names),
         "history": fitted.history,
         "cost": {
-            "compile_seconds": program.compile_seconds,
-            "compile_from_cache": program.compile_from_cache,
+            **_compiling(program),
             "step_seconds": fitted.step_seconds,
-            "peak_bytes": program.peak_bytes,
             "train_seconds": fitted.train_seconds,
         },
         "parameters": sum(x.size for x in jax.tree.leaves(fitted.best.params)),
+    }
+
+
+def _compiling(program: Program) -> dict[str, Any]:
+    """What is known of the cost before a step is taken."""
+    return {
+        "compile_seconds": program.compile_seconds,
+        "compile_from_cache": program.compile_from_cache,
+        "peak_bytes": program.peak_bytes,
     }
 
 

@@ -204,7 +204,8 @@ def latex(comparison: Comparison) -> str:
     ]
     lines = [
         r"% Needs \usepackage{booktabs}. Mean over seeds with a t interval; differences are paired",
-        r"% by seed, to the baseline; p values of the paired t test are adjusted by Holm's method.",
+        r"% by seed, to the baseline; p values of the paired t test are adjusted by Holm's method,",
+        r"% intervals are each for itself: one may leave out 0 where p does not.",
         r"\begin{tabular}{llllll}",
         r"\toprule",
         " & ".join(head) + r" \\",

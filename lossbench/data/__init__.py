@@ -45,7 +45,13 @@ def load(name: str, **options: Any) -> Dataset:
         **options: Its options, as its own function takes them.
     """
     check_options(name, options)
-    return find("data set", name, SOURCES)(**options)
+    dataset = find("data set", name, SOURCES)(**options)
+    if not isinstance(dataset, Dataset):
+        raise ValueError(
+            f"data set {name!r}: expected it to give a lossbench.data.Dataset, got "
+            f"{type(dataset).__name__}"
+        )
+    return dataset
 
 
 def check_options(name: str, options: Iterable[str]) -> None:

@@ -42,6 +42,10 @@ class RandomSource(Source, Protocol):
     `source[index]` stays fixed.
     """
 
+    def whole(self, index: SupportsIndex, /) -> Example:
+        """Returns all that an example can be drawn from; a fingerprint is taken of it."""
+        ...
+
     def sample(self, index: SupportsIndex, rng: np.random.Generator, /) -> Example:
         """Returns an example of the same case as `self[index]`, drawn with `rng` alone."""
         ...
@@ -61,6 +65,8 @@ class Dataset:
         test: Examples to judge by, in the form of `validation`.
         class_names: The name of each class id; 0 is the background.
         spacing: Voxel size per spatial axis in mm, or None where it is not known.
+        folds_share_cases: Whether one fold trains on cases that another tests on, as in
+            cross-validation; intervals over folds are corrected for it then.
     """
 
     name: str
@@ -70,6 +76,7 @@ class Dataset:
     test: Source
     class_names: tuple[str, ...]
     spacing: tuple[float, ...] | None = None
+    folds_share_cases: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +87,26 @@ class ArraySource:
         names: The name of each case.
         images: `cases *space channels`, floating or integer; given out as float32.
         labels: Integer class ids `cases *space`.
+        where: True = counted, `cases *space`; None counts everything. `labels != 255` leaves out
+            what is not annotated.
     """
 
     names: tuple[str, ...]
     images: np.ndarray
     labels: np.ndarray
+    where: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        """Raises a ValueError for arrays that do not fit together."""
+        shapes = {"images": self.images.shape[:-1], "labels": self.labels.shape}
+        if self.where is not None:
+            shapes["where"] = self.where.shape
+        if len(set(shapes.values())) > 1 or len(self.names) != len(self.labels):
+            raise ValueError(
+                "expected images `cases *space channels`, labels and where `cases *space`, and a "
+                f"name a case; got {self.images.shape}, {self.labels.shape}, "
+                f"{None if self.where is None else self.where.shape}, {len(self.names)} names"
+            )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -94,6 +116,8 @@ class ArraySource:
         return {
             "image": self.images[case].astype(np.float32),
             "labels": self.labels[case].astype(np.int32),
-            "where": np.ones(self.labels.shape[1:], bool),
+            "where": np.ones(self.labels.shape[1:], bool)
+            if self.where is None
+            else self.where[case].astype(bool),
             "case": np.asarray(case, np.int32),
         }

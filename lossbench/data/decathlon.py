@@ -56,8 +56,8 @@ def decathlon(
             there are folds.
         fold: Which of the `folds` parts is the test set.
         folds: Number of parts for cross-validation.
-        cache_gib: Memory for cases in GiB. Where all fit they are read and checked at once; else
-            each is read when it is needed, and only headers are checked before.
+        cache_gib: Memory for cases in GiB. All are read and checked at once; where not all
+            fit, each is read again when it is needed.
 
     Returns:
         The data set; its spacing is the median over the cases.
@@ -88,8 +88,11 @@ def decathlon(
         def read(i: int) -> Volume:
             return read_case(task.cases[i], task.class_names, channels)
 
-        if fits:
-            list(pool.map(read, range(len(names))))
+        def look(i: int) -> None:
+            read(i)
+
+        # Each file is read once before anything else, kept or not: a bad one is found now.
+        list(pool.map(look, range(len(names))))
 
     def tiled(part: np.ndarray) -> TileSource:
         return TileSource(*named(part, names, read), [shapes[i] for i in part], patch)

@@ -177,6 +177,11 @@ class CropSource:
         case = range(len(self))[index]
         return self.sample(case, np.random.default_rng([self.seed, case]))
 
+    def whole(self, index: SupportsIndex, /) -> Example:
+        """Returns case `index` before any crop."""
+        volume = self.read(range(len(self))[index])
+        return {"image": volume.image, "labels": volume.labels}
+
     def sample(self, index: SupportsIndex, rng: np.random.Generator, /) -> Example:
         """Returns a crop of case `index`, drawn with `rng`."""
         case = range(len(self))[index]

@@ -109,6 +109,7 @@ def shapes(
             f"of the noise, edges blurred by {blur:g} {unit}{wrong}. {train} training, "
             f"{validation} validation and {test} test cases drawn from seed {seed}.{cross}"
         ),
+        folds_share_cases=False,
         class_names=("background", *kinds),
         **sources,
     )

@@ -1,5 +1,6 @@
 """What every segmentation loss does first: check its arrays and bring them into one form."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -93,14 +94,15 @@ def read(logits: Array, labels: Array, where: Array | None, *, activation: str) 
             'use activation="sigmoid" for one class, or two classes'
         )
     labels, dense = _labels(labels, leading, classes, activation)
-    pixels = labels.reshape(batch, -1, classes) if dense else labels.reshape(batch, -1)
-    x = logits.astype(_checks.compute_dtype(logits)).reshape(batch, -1, classes)
+    size = math.prod(leading[1:])
+    pixels = labels.reshape(batch, size, classes) if dense else labels.reshape(batch, size)
+    x = logits.astype(_checks.compute_dtype(logits)).reshape(batch, size, classes)
     if where is not None:
         where = jnp.asarray(where)
         if where.dtype != jnp.bool_:
             raise ValueError(f"where: expected bool (true = counted), got {where.dtype}")
         _checks.shape("where", where, leading, "batch, *space")
-        where = where.reshape(batch, -1)
+        where = where.reshape(batch, size)
         # Before anything is computed from them: NaN times 0 would still be NaN.
         x = jnp.where(where[..., None], x, 0)
         mask = where[..., None] if dense else where
@@ -108,8 +110,13 @@ def read(logits: Array, labels: Array, where: Array | None, *, activation: str) 
     if dense and jnp.issubdtype(pixels.dtype, jnp.integer):  # one class, as 0 and 1
         _check_ids(pixels, 2)
         pixels = pixels == 1
+    # Probabilities of half precision sum to 1 as well as half precision can.
+    tolerance = 1e-3
+    if jnp.issubdtype(pixels.dtype, jnp.floating):
+        tolerance = max(tolerance, classes * float(jnp.finfo(pixels.dtype).eps))
+        pixels = pixels.astype(x.dtype)
     inputs = Inputs(x, None if dense else pixels, pixels if dense else None, where)
-    _check_values(inputs, activation)
+    _check_values(inputs, activation, tolerance)
     return inputs
 
 
@@ -150,7 +157,7 @@ def _labels(
     )
 
 
-def _check_values(inputs: Inputs, activation: str) -> None:
+def _check_values(inputs: Inputs, activation: str, tolerance: float) -> None:
     """Debug mode only; masked values have been replaced and pass."""
     x = inputs.logits
     _checks.value(jnp.all(jnp.isfinite(x)), "logits: a value is NaN or infinite")
@@ -167,7 +174,7 @@ def _check_values(inputs: Inputs, activation: str) -> None:
             total = jnp.where(inputs.where, total, 1)
         worst = jnp.max(jnp.abs(total - 1))
         _checks.value(
-            worst < 1e-3, "labels: probabilities do not sum to 1 (off by {worst})", worst=worst
+            worst < tolerance, "labels: probabilities do not sum to 1 (off by {worst})", worst=worst
         )
 
 
@@ -189,6 +196,26 @@ def class_weighting(
 
 
 def divide(numerator: Array, denominator: Array, empty: float = 0.0) -> Array:
-    """`numerator / denominator`, and `empty` with gradient 0 where the denominator is 0."""
-    defined = denominator != 0
-    return jnp.where(defined, numerator / jnp.where(defined, denominator, 1), empty)
+    """`numerator / denominator`, and `empty` with gradient 0 where the denominator is 0.
+
+    A denominator too small for a normal number is taken for 0.
+    """
+    return jnp.where(_divides(denominator), _quotient(numerator, denominator), empty)
+
+
+def _divides(denominator: Array) -> Array:
+    return denominator >= jnp.finfo(denominator.dtype).tiny
+
+
+@jax.custom_jvp
+def _quotient(numerator: Array, denominator: Array) -> Array:
+    """A quotient whose derivative holds no `1 / denominator**2`, which would overflow."""
+    defined = _divides(denominator)
+    return jnp.where(defined, numerator / jnp.where(defined, denominator, 1), 0)
+
+
+@_quotient.defjvp
+def _quotient_jvp(primals, tangents):
+    quotient, defined = _quotient(*primals), _divides(primals[1])
+    change = tangents[0] - quotient * tangents[1]
+    return quotient, jnp.where(defined, change / jnp.where(defined, primals[1], 1), 0)

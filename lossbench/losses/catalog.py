@@ -1,6 +1,6 @@
 """The one table of losses; configs, the command line, the bench and the tests read it.
 
-A new loss is a function in its family's file and a row here.
+A new loss is a function in its family's file, a row here, and its name in `__init__.py`.
 """
 
 from collections.abc import Callable

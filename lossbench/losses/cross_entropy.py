@@ -68,11 +68,16 @@ def cross_entropy(
             return reduce_pixels(costs, x.pixel_count(), reduction=reduction, space=space)
         own = masked(_weight_of(weights, x.ids), x.counted())
         return reduce_pixels(own * costs, own, reduction=reduction, space=space)
-    labels = x.probabilities()
-    smoothed = (1 - label_smoothing) * labels + label_smoothing / x.classes
-    surprise = class_major(smoothed * weights) * -log_softmax(x.logits)
-    costs = masked(jnp.sum(surprise, axis=1), x.counted())
-    own = masked(jnp.sum(labels * weights, axis=-1), x.counted())
+    surprise = -log_softmax(x.logits) * weights[..., None][:, 0]
+    if x.ids is None:
+        labels = x.probabilities()
+        sharp = jnp.sum(class_major(labels) * surprise, axis=1)
+        own = jnp.sum(labels * weights, axis=-1)
+    else:
+        own = _weight_of(weights, x.ids)
+        sharp = own * jax.nn.softplus(margin(x.logits, x.ids))
+    costs = (1 - label_smoothing) * sharp + label_smoothing / x.classes * jnp.sum(surprise, axis=1)
+    costs, own = masked(costs, x.counted()), masked(own, x.counted())
     return reduce_pixels(costs, own, reduction=reduction, space=space)
 
 
@@ -132,9 +137,9 @@ def binary_cross_entropy(
     if positive.ndim:
         positive = class_weighting(positive, x.classes, dtype, name="pos_weight")
     weights = class_weighting(class_weights, x.classes, dtype)
-    # softplus(x) = x + softplus(-x): one transcendental for both sides.
-    miss = jax.nn.softplus(-x.logits)
-    costs = weights * (positive * truth * miss + (1 - truth) * (x.logits + miss))
+    # Each side by itself: softplus(x) as x + softplus(-x) would cancel for an easy negative.
+    missed, imagined = jax.nn.softplus(-x.logits), jax.nn.softplus(x.logits)
+    costs = weights * (positive * truth * missed + (1 - truth) * imagined)
     if x.where is not None:
         costs = costs * x.counted()[..., None]
     if reduction == "none":

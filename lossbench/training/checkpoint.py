@@ -20,11 +20,13 @@ class Checkpoint(NamedTuple):
         state: the training state.
         position: state of the data iterator, plain JSON.
         history: the log so far, plain JSON.
+        seconds: time that training took so far.
     """
 
     state: TrainState
     position: dict[str, Any]
     history: dict[str, Any]
+    seconds: float = 0.0
 
 
 class Checkpoints:
@@ -45,7 +47,11 @@ class Checkpoints:
             step,
             {
                 "state": checkpoint.state,
-                "progress": {"position": checkpoint.position, "history": checkpoint.history},
+                "progress": {
+                    "position": checkpoint.position,
+                    "history": checkpoint.history,
+                    "seconds": checkpoint.seconds,
+                },
             },
             # Orbax keeps the highest rank: that of the last checkpoint that was the best so far.
             metrics={"rank": step if best else -1},
@@ -56,13 +62,10 @@ class Checkpoints:
     def latest(self, like: TrainState) -> Checkpoint | None:
         """The latest checkpoint, on the devices of `like`; None if there is none."""
         newest = self._checkpointer.latest
-        return None if newest is None else self._load(newest.step, like)
+        return None if newest is None else self.load(newest.step, like)
 
     def load(self, step: int, like: TrainState) -> Checkpoint:
-        """The checkpoint of a step."""
-        return self._load(step, like)
-
-    def _load(self, step: int, like: TrainState) -> Checkpoint:
+        """The checkpoint of a step, on the devices of `like`."""
         abstract = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like
         )
@@ -70,7 +73,7 @@ class Checkpoints:
             step, {"state": abstract, "progress": None}
         )
         progress = loaded["progress"]
-        return Checkpoint(loaded["state"], progress["position"], progress["history"])
+        return Checkpoint(loaded["state"], **progress)
 
 
 @contextmanager

@@ -7,21 +7,12 @@ from typing import Self
 import numpy as np
 from tensorboardX import SummaryWriter
 
+from lossbench._colors import CLASS_COLORS
 from lossbench.training.display import Slice
 
-# Class colors (Okabe and Ito), telling apart for every common color vision; background is black.
+# Background is black.
 _COLORS = np.array(
-    [
-        [0, 0, 0],
-        [230, 159, 0],
-        [86, 180, 233],
-        [0, 158, 115],
-        [240, 228, 66],
-        [0, 114, 178],
-        [213, 94, 0],
-        [204, 121, 167],
-    ],
-    np.uint8,
+    [(0, 0, 0), *(tuple(bytes.fromhex(color[1:])) for color in CLASS_COLORS)], np.uint8
 )
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lossbench.data import Dataset, Example, training_batches
-from lossbench.training.checkpoint import Checkpoint, Checkpoints, open_checkpoints
+from lossbench.training.checkpoint import Checkpoint, open_checkpoints
 from lossbench.training.display import Slice, display_slice
 from lossbench.training.evaluate import evaluate
 from lossbench.training.logging import Log
@@ -34,12 +34,14 @@ class Diverged(Exception):
     Attributes:
         step: the step, counted from 0, whose loss or gradient it was.
         term: the term of the objective, or "gradient" if all terms were finite.
+        history: the log up to there.
     """
 
     def __init__(self, step: int, term: str, value: float) -> None:
         what = "the gradient" if term == "gradient" else f"the term {term!r}"
         super().__init__(f"{what} is {value} at step {step}")
         self.step, self.term = step, term
+        self.history: History = {"train": [], "validation": []}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +55,8 @@ class Fitted:
         history: rows of the log, "train" and "validation".
         step_seconds: median time of a step, data included, validation and checkpoint not; NaN if
             nothing was left to do.
-        train_seconds: time of this process in the loop, validation and checkpoints included.
+        train_seconds: time of training, validation and checkpoints included; of what a kill threw
+            away, nothing is known.
         stopped_early: true if the metric did not improve for the patience.
     """
 
@@ -111,6 +114,7 @@ def fit(
         if found:
             state, history = found.state, found.history
             iterator.set_state(found.position)
+            begun -= found.seconds
         done = int(state.step)
         with (
             Log(folder / "tensorboard", resumed_at=done) as log,
@@ -125,7 +129,11 @@ def fit(
                 done += 1
                 validates = done % options.eval_every == 0 or done == options.steps
                 if validates or done % options.log_every == 0:
-                    row = _row(jax.device_get(pending), first_step=done - len(pending))
+                    try:
+                        row = _row(jax.device_get(pending), first_step=done - len(pending))
+                    except Diverged as error:
+                        error.history = history
+                        raise
                     seconds.append((time.perf_counter() - mark) / len(pending))
                     pending = []
                     history["train"].append(row)
@@ -134,7 +142,9 @@ def fit(
                     mark = time.perf_counter()
                 if validates:
                     state = _validate(program, state, dataset, history, metric, log, progress)
-                    _save(checkpoints, state, iterator.get_state(), history, metric)
+                    elapsed = time.perf_counter() - begun
+                    checkpoint = Checkpoint(state, iterator.get_state(), history, elapsed)
+                    checkpoints.save(checkpoint, step=done, best=best_step(history, metric) == done)
                     mark = time.perf_counter()
         best = best_step(history, metric)
         best_state = state if best == done else checkpoints.load(best, state).state
@@ -191,18 +201,6 @@ def _validate(
     log.slices(slices, done)
     progress.validation(done, metric, means[metric])
     return program.after_validation(state, jnp.float32(means[metric]))
-
-
-def _save(
-    checkpoints: Checkpoints,
-    state: TrainState,
-    position: dict[str, Any],
-    history: History,
-    metric: str,
-) -> None:
-    done = int(state.step)
-    improved = best_step(history, metric) == done
-    checkpoints.save(Checkpoint(state, position, history), step=done, best=improved)
 
 
 def _row(logs: list[StepLog], *, first_step: int) -> dict[str, Any]:

@@ -4,15 +4,16 @@ Everything that differs between two runs of a comparison's loss (the seed) is an
 program is compiled once and serves them all.
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import checkify
@@ -130,8 +131,9 @@ def build_program(
 
     placed = jax.device_put(dict(batch), jax.NamedSharding(mesh, jax.P("data")))
     state = init(stream_key(0, "init"), placed)
-    before, start = _cache_entries(), time.perf_counter()
-    train, peak = _compile(step, state, placed, replicated, debug=options.debug_checks)
+    start = time.perf_counter()
+    with _cache_hits() as hits:
+        train, peak = _compile(step, state, placed, replicated, debug=options.debug_checks)
     seconds = time.perf_counter() - start
     return Program(
         options=options,
@@ -146,7 +148,7 @@ def build_program(
             else lambda state, metric: state
         ),
         compile_seconds=seconds,
-        compile_from_cache=before is not None and _cache_entries() == before,
+        compile_from_cache=bool(hits),
         peak_bytes=peak,
     )
 
@@ -205,7 +207,17 @@ def data_mesh(options: TrainOptions) -> Mesh:
     )
 
 
-def _cache_entries() -> int | None:
-    """Number of programs in the persistent compile cache; None if it is off."""
-    folder = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
-    return None if not folder else sum(1 for _ in Path(folder).glob("*-cache"))
+@contextlib.contextmanager
+def _cache_hits() -> Iterator[list[str]]:
+    """Collects JAX's own word that the persistent compile cache had a program."""
+    hits: list[str] = []
+
+    def listen(event: str, **_: Any) -> None:
+        if event.endswith("/compilation_cache/cache_hits"):
+            hits.append(event)
+
+    jax.monitoring.register_event_listener(listen)
+    try:
+        yield hits
+    finally:
+        jax.monitoring.unregister_event_listener(listen)

@@ -11,7 +11,10 @@ from lossbench.bench import compare, results
 from lossbench.bench import run as running
 from lossbench.bench.compare import build_model, fingerprint
 from lossbench.bench.plan import make_plan
-from lossbench.data import shapes
+from lossbench.data import ArraySource, shapes
+from lossbench.data.patches import CropSource, Volume
+
+SMALL = {"size": (16, 16), "classes": 2, "train": 2, "validation": 1, "test": 1}
 
 # 1, 1, then so much that the gradient's norm is more than float32 holds.
 EXPLODING = {
@@ -272,3 +275,43 @@ def test_a_fingerprint_changes_with_any_value_of_any_case():
     assert len(marks) == 1 + 2 * 7 + 2
     same = shapes(size=(16, 16), classes=2, train=3, validation=2, test=2)
     assert fingerprint(dataclasses.replace(same, description="other words")) in marks
+
+
+def test_a_fingerprint_sees_all_of_a_case_that_is_cropped():
+    labels = np.zeros((32, 8, 8), np.int32)
+
+    def crops(labels):
+        volume = Volume(np.zeros((32, 8, 8, 1), np.float32), labels)
+        return CropSource(("a",), lambda i: volume, (8, 8, 8))
+
+    data = dataclasses.replace(shapes(**SMALL), train=crops(labels))
+    marks = {fingerprint(data)}
+    for slice_ in range(32):
+        corrected = labels.copy()
+        corrected[slice_] = 1
+        marks.add(fingerprint(dataclasses.replace(data, train=crops(corrected))))
+    assert len(marks) == 33
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("labels", 255, r"train case 'b' has labels from 0 to 255, but there are 3 classes"),
+        ("labels", -1, r"train case 'b' has labels from -1"),
+        ("images", np.nan, r"train case 'b': the image is not finite"),
+    ],
+)
+def test_an_example_without_sense_is_named(name, value, message):
+    arrays = {
+        "images": np.zeros((2, 16, 16, 1), np.float32),
+        "labels": np.zeros((2, 16, 16), np.int32),
+    }
+    arrays[name][1, 3, 3] = value
+    data = dataclasses.replace(shapes(**SMALL), train=ArraySource(("a", "b"), **arrays))
+    with pytest.raises(ValueError, match=message):
+        compare.check_examples(data)
+    where = np.ones((2, 16, 16), bool)
+    where[1, 3, 3] = False
+    if name == "labels":
+        hidden = ArraySource(("a", "b"), **arrays, where=where)
+        compare.check_examples(dataclasses.replace(data, train=hidden))

@@ -181,10 +181,11 @@ def test_cost_is_given_in_units_and_beside_the_baseline(fabricate):
 
 
 def test_how_to_reproduce_is_said(fabricate):
-    page = page_of(fabricate(command="lossbench compare --config=experiments/x.py"))
+    directory = fabricate(command="lossbench compare --config=experiments/x.py")
+    page = page_of(directory)
     assert "git checkout 0123456789abcdef" in page.text
     assert "lossbench compare --config=experiments/x.py" in page.text
-    assert "lossbench report comparison" in page.text
+    assert f"lossbench report {directory}" in page.text
     assert '"learning_rate": 0.001' in page.text
 
 

@@ -186,12 +186,16 @@ def test_a_program_that_could_not_be_built_is_a_failed_run(bench, tmp_path):
 
 def test_a_run_that_diverges_says_where(bench, tmp_path, monkeypatch):
     def diverging(*_, **__):
-        raise Diverged(7, "dice", float("nan"))
+        error = Diverged(7, "dice", float("nan"))
+        error.history["train"].append({"step": 5, "loss": 1.0})
+        raise error
 
     monkeypatch.setattr(run, "fit", diverging)
     result = execute(bench, tmp_path)
     assert result["state"] == "diverged"
     assert (result["error"]["step"], result["error"]["term"], result["steps"]) == (7, "dice", 7)
+    assert result["history"]["train"] == [{"step": 5, "loss": 1.0}]
+    assert result["cost"]["peak_bytes"] > 0
     monkeypatch.setattr(run, "fit", None)
     assert execute(bench, tmp_path) == on_disk(tmp_path)
 

@@ -101,6 +101,15 @@ def test_binary_cross_entropy_is_the_formula(labels):
     np.testing.assert_allclose(value, bce(LOGITS, targets[labels], pos_weight, WEIGHTS), rtol=1e-5)
 
 
+@pytest.mark.parametrize("x", [-8.0, -12.0, -20.0, -60.0])
+def test_an_easy_negative_keeps_its_digits(x):
+    """log(1 + e^x) is e^x there, and so is its gradient: most pixels of a rare class are such."""
+    cost = lambda x: losses.binary_cross_entropy(x, jnp.zeros((1, 1), bool))[0]  # noqa: E731
+    value, gradient = jax.value_and_grad(cost)(jnp.full((1, 1, 1), x))
+    np.testing.assert_allclose(value, np.log1p(np.exp(np.float64(x))), rtol=1e-5)
+    np.testing.assert_allclose(gradient[0, 0, 0], reference.sigmoid(x), rtol=1e-5)
+
+
 def test_one_class_takes_every_form_of_a_mask():
     logits = jnp.asarray(LOGITS[..., :1])
     mask = jnp.asarray(LABELS == 1)

@@ -150,6 +150,28 @@ def test_wrong_options_are_named(options, message):
         bare(jnp.asarray(LOGITS), jnp.asarray(LABELS), **options)
 
 
+@pytest.mark.parametrize("absent", ["smooth", "skip", "suppress"])
+@pytest.mark.parametrize("smooth", [0.0, 1e-30])
+@pytest.mark.parametrize("gap", [10.0, 20.0, 46.0, 60.0, 80.0, 90.0, 110.0, 1e4])
+def test_an_absent_class_with_almost_no_probability_has_a_finite_gradient(absent, smooth, gap):
+    """Its sums are near the smallest numbers: 1 / (P + T)^2 would be infinite."""
+    logits = jnp.zeros((1, 8, 3)).at[..., 2].set(-gap)
+    labels = jnp.zeros((1, 8), jnp.int32).at[0, :3].set(1)
+    cost = lambda x: losses.dice(x, labels, absent=absent, smooth=smooth)[0]  # noqa: E731
+    value, gradient = jax.value_and_grad(cost)(logits)
+    assert np.isfinite(value)
+    assert np.all(np.isfinite(gradient))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16], ids=lambda d: d.__name__)
+def test_soft_labels_of_half_precision_are_summed_in_float32(dtype):
+    """160,000 pixels are more than float16 holds, and more than bfloat16 counts."""
+    ids = jnp.zeros((1, 160_000), jnp.int32).at[:, ::3].set(1)
+    logits = jnp.zeros((1, 160_000, 2))
+    soft = losses.dice(logits, jax.nn.one_hot(ids, 2, dtype=dtype))
+    np.testing.assert_allclose(soft, losses.dice(logits, ids), rtol=1e-6)
+
+
 def test_one_class_without_background_is_refused():
     with pytest.raises(ValueError, match="only one class"):
         losses.dice(
