@@ -12,13 +12,14 @@ PACKAGE = ROOT / "lossbench"
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 # What each layer may import of lossbench: those below it. Every layer may import the base.
-BASE = {"_checks", "_names", "__init__"}
+BASE = {"_checks", "_colors", "_names", "__init__"}
 LOSSES = {"losses", "ops"}
 OBJECTIVE = {*LOSSES, "weighting", "objective"}
 TRAINING = {*OBJECTIVE, "metrics", "models", "data", "training"}
 BENCH = {*TRAINING, "bench"}
 MAY_IMPORT = {
     "_checks": set(),
+    "_colors": set(),
     "_names": set(),
     "__init__": set(),
     "ops": {"ops"},
