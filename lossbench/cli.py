@@ -32,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"lossbench: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nlossbench: stopped; the same command goes on from here", file=sys.stderr)
+        report = "; `lossbench report DIR` shows what there is" if options.run is _compare else ""
+        print(f"\nlossbench: stopped; the same command goes on from here{report}", file=sys.stderr)
         return 130
 
 

@@ -187,7 +187,10 @@ def load(directory: str | Path) -> Comparison:
     folder = Path(directory)
     path = folder / "plan.json"
     if not path.is_file():
-        raise ValueError(f"{folder}: not a comparison folder, it has no plan.json")
+        single = (
+            " (single runs only: `lossbench compare` plans)" if (folder / "runs").is_dir() else ""
+        )
+        raise ValueError(f"{folder}: not a comparison folder, it has no plan.json{single}")
     try:
         plan = json.loads(path.read_text(encoding="utf-8"))
         metrics = tuple(plan["metrics"])
