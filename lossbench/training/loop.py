@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lossbench.data import Dataset, Example, training_batches
-from lossbench.training.checkpoint import Checkpoint, open_checkpoints
+from lossbench.training.checkpoint import Checkpoint, Checkpoints, open_checkpoints
 from lossbench.training.display import Slice, display_slice
 from lossbench.training.evaluate import evaluate
 from lossbench.training.logging import Log
@@ -143,8 +143,11 @@ def fit(
                 if validates:
                     state = _validate(program, state, dataset, history, metric, log, progress)
                     elapsed = time.perf_counter() - begun
-                    checkpoint = Checkpoint(state, iterator.get_state(), history, elapsed)
-                    checkpoints.save(checkpoint, step=done, best=best_step(history, metric) == done)
+                    _save(
+                        checkpoints,
+                        Checkpoint(state, iterator.get_state(), history, elapsed),
+                        metric,
+                    )
                     mark = time.perf_counter()
         best = best_step(history, metric)
         best_state = state if best == done else checkpoints.load(best, state).state
@@ -201,6 +204,12 @@ def _validate(
     log.slices(slices, done)
     progress.validation(done, metric, means[metric])
     return program.after_validation(state, jnp.float32(means[metric]))
+
+
+def _save(checkpoints: Checkpoints, checkpoint: Checkpoint, metric: str) -> None:
+    done = int(checkpoint.state.step)
+    improved = best_step(checkpoint.history, metric) == done
+    checkpoints.save(checkpoint, step=done, best=improved)
 
 
 def _row(logs: list[StepLog], *, first_step: int) -> dict[str, Any]:
