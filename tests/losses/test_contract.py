@@ -338,9 +338,15 @@ def test_no_host_callback_and_strict_dtypes(name, loss):
 
 @pytest.mark.parametrize("name", losses_with("logits", "labels", exclusive=True))
 def test_ids_never_become_an_array_of_the_logits_size(name, loss):
-    """The compiled value and gradient hold at most the probabilities beside inputs and outputs."""
+    """The compiled value and gradient hold at most four arrays of pixels beside inputs and outputs.
+
+    The probabilities of the three classes and one more, or four of margins; one-hot labels beside
+    them would be three more. The rest is scratch, whose size differs between XLA's versions.
+    """
     inputs = inputs_of(name, (32, 32, 32))
     function = functools.partial(loss, labels=inputs["labels"])
     compiled = jax.jit(jax.value_and_grad(lambda x: jnp.mean(function(x)))).lower(inputs["logits"])
     memory = compiled.compile().memory_analysis()
-    assert memory.temp_size_in_bytes <= 1.35 * inputs["logits"].nbytes
+    pixels = inputs["logits"].nbytes // CLASSES[name]
+    scratch = 64 * 1024
+    assert memory.temp_size_in_bytes <= 4 * pixels + scratch
