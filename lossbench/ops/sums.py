@@ -29,6 +29,8 @@ def sum_pixels(x: Shaped[Array, "*leading pixels"]) -> Float[Array, "*leading"]:
     if x.dtype == jnp.bool_:
         return jnp.sum(x, axis=-1, dtype=jnp.int32).astype(jnp.float32)
     lanes, rest = _lanes(x)
+    # Asks XLA to keep the two sums apart. Where it has a vectorized sum of its own, as jax 0.10's
+    # CPU backend has for stored operands, it may merge them all the same, and is as accurate.
     partial = lax.optimization_barrier(jnp.sum(lanes, axis=-2))
     return jnp.sum(partial, axis=(-2, -1)) + jnp.sum(rest, axis=-1)
 
