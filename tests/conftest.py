@@ -1,6 +1,10 @@
 """Strict JAX for every test: four virtual CPU devices, no silent rank promotion, checked shapes."""
 
+import subprocess
+import sys
+
 import jax
+import pytest
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 4)
@@ -8,3 +12,21 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Annotations of the array code are checked at run time in tests, and free in use.
 install_import_hook(["lossbench.losses", "lossbench.ops", "lossbench.metrics"], "beartype.beartype")
+
+
+@pytest.fixture
+def process():
+    """Starts the program; what a test leaves running ends with it."""
+    started = []
+
+    def start(*arguments: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "lossbench.cli", *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        started.append(subprocess.Popen(command, text=True, **pipes))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.poll() is None:
+            one.kill()
+            one.communicate()

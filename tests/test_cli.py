@@ -1,10 +1,7 @@
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -12,6 +9,7 @@ import pytest
 from lossbench import __version__, data, losses, metrics, models
 from lossbench.bench import run
 from lossbench.cli import main
+from tests.pixelwise import Pixelwise
 
 CONFIG = {
     "data": {"name": "shapes", "size": (16, 16), "classes": 2}
@@ -21,15 +19,6 @@ CONFIG = {
     "seeds": 2,
     "train": {"steps": 4, "batch_size": 2, "eval_every": 2, "devices": 1},
 }
-
-
-class Pixelwise(nn.Module):
-    num_classes: int
-    dims: int
-
-    @nn.compact
-    def __call__(self, image):
-        return {"logits": nn.Dense(self.num_classes)(image)}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -371,24 +360,6 @@ def test_a_task_is_found_from_another_folder_and_moved(capsys, folder, monkeypat
         f"--workdir={folder / 'made'}",
     )
     assert (status, "finished before" in err) == (0, True)
-
-
-@pytest.fixture
-def process():
-    """Starts the program; what a test leaves running ends with it."""
-    started = []
-
-    def start(*arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "lossbench.cli", *arguments]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen(command, text=True, **pipes))
-        return started[-1]
-
-    yield start
-    for one in started:
-        if one.poll() is None:
-            one.kill()
-            one.communicate()
 
 
 def test_the_module_is_a_program(process):

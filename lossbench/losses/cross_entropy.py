@@ -68,7 +68,7 @@ def cross_entropy(
             return reduce_pixels(costs, x.pixel_count(), reduction=reduction, space=space)
         own = masked(_weight_of(weights, x.ids), x.counted())
         return reduce_pixels(own * costs, own, reduction=reduction, space=space)
-    surprise = -log_softmax(x.logits) * weights[..., None][:, 0]
+    surprise = -log_softmax(x.logits) * class_major(weights)
     if x.ids is None:
         labels = x.probabilities()
         sharp = jnp.sum(class_major(labels) * surprise, axis=1)

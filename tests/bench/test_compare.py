@@ -1,7 +1,6 @@
 import dataclasses
 import json
 
-import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from lossbench.bench.compare import build_model, fingerprint
 from lossbench.bench.plan import make_plan
 from lossbench.data import ArraySource, shapes
 from lossbench.data.patches import CropSource, Volume
+from tests.pixelwise import Pixelwise
 
 SMALL = {"size": (16, 16), "classes": 2, "train": 2, "validation": 1, "test": 1}
 
@@ -38,15 +38,6 @@ CONFIG = {
     "train": {"steps": 5, "batch_size": 2, "eval_every": 2, "log_every": 1, "devices": 1},
 }
 CONFIG["losses"]["<bad> & odd"]["terms"]["wild"]["weight"] = EXPLODING
-
-
-class Pixelwise(nn.Module):
-    num_classes: int
-    dims: int
-
-    @nn.compact
-    def __call__(self, image):
-        return {"logits": nn.Dense(self.num_classes)(image)}
 
 
 @pytest.fixture(autouse=True, scope="module")

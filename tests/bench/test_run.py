@@ -1,7 +1,6 @@
 import dataclasses
 import json
 
-import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from lossbench.bench.compare import open_bench
 from lossbench.bench.plan import make_plan
 from lossbench.bench.run import finished
 from lossbench.training.loop import Diverged
+from tests.pixelwise import Pixelwise
 
 CONFIG = {
     "data": {"name": "shapes", "size": (16, 16), "classes": 2, "foreground": 0.3}
@@ -22,15 +22,6 @@ CONFIG = {
     "seeds": 2,
     "train": {"steps": 4, "batch_size": 2, "eval_every": 2, "log_every": 1, "devices": 1},
 }
-
-
-class Pixelwise(nn.Module):
-    num_classes: int
-    dims: int
-
-    @nn.compact
-    def __call__(self, image):
-        return {"logits": nn.Dense(self.num_classes)(image)}
 
 
 @pytest.fixture(scope="module")

@@ -11,18 +11,9 @@ from lossbench.data import Dataset, shapes
 from lossbench.objective import Objective
 from lossbench.training.options import TrainOptions
 from lossbench.training.program import Program, build_init, build_program
+from tests.pixelwise import Pixelwise
 
 CLASSES = 3
-
-
-class Pixelwise(nn.Module):
-    """Logits of each pixel from that pixel alone."""
-
-    num_classes: int = CLASSES
-
-    @nn.compact
-    def __call__(self, image: jax.Array) -> dict[str, jax.Array]:
-        return {"logits": nn.Dense(self.num_classes)(image)}
 
 
 def build(

@@ -2,8 +2,6 @@ import json
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -151,25 +149,13 @@ CONFIG = {
 
 
 @pytest.fixture
-def process(tmp_path, monkeypatch):
-    """Starts the program in an empty folder; what a test leaves running ends with it."""
+def _empty_folder(tmp_path, monkeypatch):
+    """Where the test's programs run, with a compile cache of their own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    started = []
-
-    def start(*arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "lossbench.cli", *arguments]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen(command, text=True, **pipes))
-        return started[-1]
-
-    yield start
-    for one in started:
-        if one.poll() is None:
-            one.kill()
-            one.communicate()
 
 
+@pytest.mark.usefixtures("_empty_folder")
 @pytest.mark.long
 def test_a_run_that_is_killed_ends_with_the_bits_of_one_that_is_not(process):
     Path("config_file.py").write_text(f"def get_config():\n    return {CONFIG!r}\n")
