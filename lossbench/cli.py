@@ -1,4 +1,4 @@
-"""The command line: `lossbench compare`, `train`, `report`, `list`."""
+"""The command line: `lossbench compare`, `train`, `report`, `list`, `cost`, `torture`."""
 
 import argparse
 import os
@@ -15,6 +15,8 @@ EXAMPLE = """examples:
   lossbench train --config=experiments/compare_shapes.py --loss=dice --seed=0
   lossbench report runs/compare_shapes
   lossbench list losses
+  lossbench cost dice focal --shape=1x64^3x4
+  lossbench torture optax.losses.dice_loss
 """
 LISTS = ("losses", "metrics", "models", "data")
 
@@ -23,9 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; a user's error is one message and exit status 2."""
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command in ("report", "list"):
+    if rest and options.command in ("report", "list", "cost", "torture"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.overrides = rest
+    options.command_line = shlex.join(["lossbench", *(arguments or sys.argv[1:])])
     try:
         return options.run(options)
     except (ValueError, OSError, ImportError) as error:
@@ -70,9 +73,106 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--seed", type=int, help="default: its first")
     report = add("report", _report, "write the report again from the files of a comparison")
     report.add_argument("directory", type=Path, metavar="DIR")
+    _add_cost(add("cost", _cost, "measure time and memory of losses, beside other libraries"))
+    _add_torture(add("torture", _torture, "look for the inputs on which a loss breaks"))
     listing = add("list", _list, "list losses, metrics, models and data sets")
     listing.add_argument("what", nargs="?", choices=LISTS, help="only these")
     return parser
+
+
+def _add_cost(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "losses", nargs="*", metavar="LOSS", help="dice, dice+focal, ... (default: all)"
+    )
+    command.add_argument(
+        "--shape",
+        action="append",
+        dest="shapes",
+        metavar="SHAPE",
+        help="batch, space, classes, as 2x96^3x3; may be repeated (default: four of them)",
+    )
+    command.add_argument(
+        "--peers", default="all", metavar="NAMES", help="monai,smp,...; all (default) or none"
+    )
+    command.add_argument(
+        "--compile",
+        default="torch,monai",
+        metavar="NAMES",
+        help="peers to run under torch.compile, too; all or none (default: torch,monai)",
+    )
+    command.add_argument("--rounds", type=int, default=9, help="of each loss and shape (default 9)")
+    command.add_argument(
+        "--seconds", type=float, default=20.0, help="no new round after so many, from 3 on"
+    )
+    command.add_argument("--out", type=Path, default=Path("runs/cost"), metavar="DIR")
+
+
+def _add_torture(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "target",
+        metavar="LOSS",
+        help="a name of ours, package.module.function or path/to/file.py:function",
+    )
+    command.add_argument("--torch", action="store_true", help="it is a function of PyTorch")
+    command.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        dest="options",
+        metavar="NAME=VALUE",
+        help="an option of the loss; may be repeated",
+    )
+    command.add_argument("--classes", type=int, metavar="N", help="default: 3, 2 or 1, as it runs")
+    command.add_argument(
+        "--labels", metavar="FORM", help="ids, ids_channel or one_hot (default: as it runs)"
+    )
+    command.add_argument("--where", metavar="NAME", help="its mask argument (default: where, mask)")
+    command.add_argument("--ignored", type=int, metavar="ID", help="the class id it leaves out")
+    command.add_argument(
+        "--probabilities", action="store_true", help="it takes probabilities, no logits"
+    )
+    command.add_argument(
+        "--background", action="store_true", help="class 0 may be treated differently"
+    )
+    command.add_argument("--quick", action="store_true", help="without the sums over 256^3 voxels")
+    command.add_argument(
+        "--skip", action="append", metavar="CHECK", help="leave a check out; may be repeated"
+    )
+    command.epilog = "exit status: 0 nothing failed, 1 something did, 2 it could not be run"
+
+
+def _torture(options: argparse.Namespace) -> int:
+    from lossbench.testing.command import torture
+
+    names = ("classes", "labels", "where", "ignored", "probabilities", "background", "skip")
+    settings = {name: getattr(options, name) for name in names}
+    settings = {"large": not options.quick} | {k: v for k, v in settings.items() if v is not None}
+    verdict = torture(options.target, torch=options.torch, options=options.options, **settings)
+    print(verdict)
+    return 0 if verdict else 1
+
+
+def _cost(options: argparse.Namespace) -> int:
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # peers need room, too
+    from lossbench.bench.cost import run, table
+
+    asked = run.settings(
+        options.losses,
+        options.shapes or (),
+        options.peers,
+        options.compile,
+        rounds=options.rounds,
+        seconds=options.seconds,
+        command=options.command_line,
+    )
+    try:
+        measured = run.cost(asked, options.out, say=_say)
+    except KeyboardInterrupt:
+        _say(f"\nlossbench: stopped; what was measured is in {options.out}")
+        return 130
+    print("\n".join(table.text(measured.rows, measured.machine, measured.absent)))
+    print(f"\ntable: {(options.out / 'cost.md').resolve()}")
+    return 0 if any(row.milliseconds for row in measured.rows) else 1
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -124,8 +224,15 @@ def _report(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     from lossbench import data, losses, metrics, models
 
+    families = list(dict.fromkeys(row.family for row in losses.CATALOG.values()))
+    width = max(map(len, families))
     tables = {
-        "losses": {n: f"{row.family}: {_line(row.function)}" for n, row in losses.CATALOG.items()},
+        "losses": {  # a family together, whatever the order of the catalog
+            row.name: f"{family:<{width}}  {_line(row.function)}"
+            for family in families
+            for row in losses.CATALOG.values()
+            if row.family == family
+        },
         "metrics": {n: _line(state) for n, state in metrics.STATES.items()},
         "models": {n: _line(model) for n, model in models.MODELS.items()},
         "data": {n: _line(source) for n, source in data.SOURCES.items()},
@@ -134,8 +241,9 @@ def _list(options: argparse.Namespace) -> int:
         if options.what not in (None, title):
             continue
         print(f"{title}:")
+        width = max(22, *map(len, rows))
         for name, text in rows.items():
-            print(f"  {name:<22} {text}")
+            print(f"  {name:<{width}}  {text}")
     return 0
 
 

@@ -49,7 +49,7 @@ def load_config(location: str) -> ConfigDict:
     if not isinstance(config, dict | ConfigDict):
         raise ValueError(f"{name}: get_config gave {type(config).__name__}, not a ConfigDict")
     if not isinstance(config, ConfigDict):
-        config = ConfigDict(config, sort_keys=False)
+        config = _in_order(config)
     with config.unlocked():
         if config.get("train") is None:
             config.train = ConfigDict()
@@ -58,6 +58,12 @@ def load_config(location: str) -> ConfigDict:
         for key in ("title", "question", "baseline", "metric"):
             config[key] = config.get(key) or placeholder(str)
     return config
+
+
+def _in_order(values: dict[str, Any]) -> ConfigDict:
+    """A ConfigDict that keeps the order of keys on every level: the report has that of the file."""
+    nested = {k: _in_order(v) if isinstance(v, dict) else v for k, v in values.items()}
+    return ConfigDict(nested, sort_keys=False)
 
 
 def _line(error: Exception, path: Path) -> str:

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from lossbench import losses
 from lossbench._names import unknown
+from lossbench.objective_config import entries, refuse, term_arguments
 
 # Names under which the logs of a training keep something else than a term.
 RESERVED = ("loss", "gradient")
@@ -82,7 +81,12 @@ class Term:
 
 
 def _options(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
-    return [name for name, p in parameters.items() if p.default is not p.empty]
+    """Names that are meant as options; the arrays of a batch come first and have no default."""
+    return [
+        name
+        for name, p in parameters.items()
+        if p.default is not p.empty or p.kind is p.KEYWORD_ONLY
+    ]
 
 
 class Value(NamedTuple):
@@ -124,42 +128,55 @@ class Objective:
             raise ValueError("an objective needs at least one term")
         for name in RESERVED:
             if name in self.terms:
-                raise ValueError(f"no term can be named {name!r}: logs use the name themselves")
+                raise ValueError(
+                    f"no term can be named {name!r}: logs use that name themselves; choose another"
+                )
         object.__setattr__(self, "terms", types.MappingProxyType(dict(self.terms)))
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Builds an objective from plain values.
+    def from_config(cls, config: Mapping[str, Any] | str) -> Self:
+        """Builds an objective from plain values, or from JSON.
 
         Args:
-            config: `{"terms": {name: {"loss": ..., "weight": ..., "inputs": {...}, option: ...}}}`.
-                The loss of a term is its name unless `loss` says otherwise. The weight is 1, or a
-                number, or one of optax's schedules by name with its arguments:
-                `{"schedule": "linear_schedule", "init_value": 0.0, "end_value": 1.0,
-                "transition_steps": 500}`. All other keys are options of the loss.
+            config: either `{"terms": {name: {"loss": ..., "weight": ..., "inputs": {...},
+                option: ...}}}`, where the loss of a term is its name unless `loss` says otherwise;
+                or `{"loss": {"type": name, option: ...}}` for one loss; or
+                `{"loss": {"type": "compound", "components": [{"type": name, "weight": ...,
+                option: ...}, ...]}}`, where a component may have a "name" (its type by default,
+                `dice_2` for the second of a kind). As a dict, as ml_collections has it, or as JSON
+                text. The weight is 1, or a number of at least 0, or one of optax's schedules by
+                name with its arguments: `{"schedule": "linear_schedule", "init_value": 0.0,
+                "end_value": 1.0, "transition_steps": 500}`. With `"deep_supervision":
+                "exponential"` (or "uniform", "linear", numbers) the logits are a list of outputs,
+                see `losses.deep_supervision`. All other keys are options of the loss.
 
         Raises:
-            ValueError: for an unknown loss, option or key; it names the nearest ones.
+            ValueError: for an unknown loss, option or key (with the nearest names and those there
+                are), a value of a wrong kind, or broken JSON. Of several terms that are wrong, it
+                names each with its place.
 
         Example:
             >>> terms = {"dice": {"weight": 0.5}, "hard": {"loss": "focal", "gamma": 3.0}}
             >>> sorted(Objective.from_config({"terms": terms}).terms)
             ['dice', 'hard']
+            >>> loss = {"type": "compound", "components": [{"type": "dice"}, {"type": "focal"}]}
+            >>> sorted(Objective.from_config({"loss": loss}).terms)
+            ['dice', 'focal']
         """
-        for key in config:
-            if key != "terms":
-                raise unknown("key of an objective", key, ["terms"])
-        terms = config.get("terms")
-        if not isinstance(terms, Mapping) or not terms:
-            raise ValueError(
-                f"an objective needs 'terms', a mapping of names to options; got {terms!r}"
-            )
-        return cls(
-            {
-                name: _term(name, {} if options is None else options)
-                for name, options in terms.items()
-            }
-        )
+        terms: dict[str, Term] = {}
+        errors: list[str] = []
+        for entry in entries(config):
+            if isinstance(entry, str):
+                errors.append(entry)
+                continue
+            try:
+                terms[entry.name] = Term(**term_arguments(entry))
+            except ValueError as error:
+                errors.append(f"{entry.place}: {error}")
+        refuse(errors)
+        if all(not callable(term.weight) and term.weight == 0 for term in terms.values()):
+            raise ValueError("every weight is 0: nothing would be trained")
+        return cls(terms)
 
     def __call__(self, namespace: Mapping[str, Any], step: jax.Array | int = 0) -> Value:
         """Evaluates every term.
@@ -200,43 +217,3 @@ def _mean(value: jax.Array, weights: jax.Array | None) -> jax.Array:
     # Selected before it is weighed: an example that only pads the batch may hold anything.
     counted = jnp.where(weights > 0, value, 0)
     return jnp.sum(weights * counted) / jnp.where(total > 0, total, 1)
-
-
-def _term(name: str, config: Mapping[str, Any]) -> Term:
-    if not isinstance(config, Mapping):
-        raise ValueError(f"term {name!r}: expected a mapping of options, got {config!r}")
-    options = dict(config)
-    loss = losses.get(options.pop("loss", name))
-    weight: Any = options.pop("weight", 1.0)
-    inputs = options.pop("inputs", {})
-    if not isinstance(inputs, Mapping):
-        raise ValueError(f"term {name!r}: inputs must map arguments to names, got {inputs!r}")
-    if isinstance(weight, Mapping):
-        weight = _schedule(name, weight)
-    _check_weight(name, weight)
-    return Term(loss, weight, {k: _option(v) for k, v in options.items()}, dict(inputs))
-
-
-def _option(value: Any) -> Any:
-    """A list of numbers (class weights, say) as an array; all else as it is."""
-    numbers = isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value)
-    return jnp.asarray(value, jnp.float32) if numbers and value else value
-
-
-def _check_weight(term: str, weight: Any) -> None:
-    number = isinstance(weight, int | float) and not isinstance(weight, bool)
-    if not (number or callable(weight)):
-        raise ValueError(f"term {term!r}: weight must be a number or a schedule, got {weight!r}")
-
-
-def _schedule(term: str, config: Mapping[str, Any]) -> Schedule:
-    """One of optax's schedules, from its name and its arguments."""
-    options = dict(config)
-    name = options.pop("schedule", "")
-    known = [n for n in dir(optax.schedules) if n.endswith("_schedule") and n[0] != "_"]
-    if name not in known:
-        raise unknown(f"schedule of the weight of term {term}", name, known)
-    try:
-        return getattr(optax.schedules, name)(**options)
-    except TypeError as error:
-        raise ValueError(f"term {term!r}: weight: {error}") from error

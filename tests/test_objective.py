@@ -226,6 +226,14 @@ def test_a_configured_weight_may_be_a_named_schedule():
         ({"terms": {"dice": {}}, "weight": 1}, "unknown key of an objective 'weight'"),
         ({"terms": {"dise": {}}}, "unknown loss 'dise'; did you mean 'dice'"),
         ({"terms": {"edges": {"loss": "fokal"}}}, "unknown loss 'fokal'; did you mean 'focal'"),
+        (
+            {"terms": {"dice": {"weight": -1.0}}},
+            "term 'dice': weight must be .* at least 0, got -1",
+        ),
+        ({"terms": {"dice": {"weight": float("nan")}}}, "weight must be finite .* got nan"),
+        ({"terms": {"dice": {"weight": 0}, "focal": {"weight": 0.0}}}, "every weight is 0"),
+        ({"terms": {"edges": {"loss": 3}}}, "term 'edges': the loss must be a name, got 3"),
+        ({"terms": {"loss": {"loss": "dice"}}}, "no term can be named 'loss'.*choose another"),
         ({"terms": {"dice": {"smoth": 1.0}}}, "option of the loss dice 'smoth'.*'smooth'"),
         ({"terms": {"dice": 0}}, "term 'dice': expected a mapping of options, got 0"),
         ({"terms": {"dice": {"weight": "1"}}}, "term 'dice': weight must be a number"),
@@ -234,7 +242,7 @@ def test_a_configured_weight_may_be_a_named_schedule():
         ({"terms": {"dice": {"inputs": {"logit": "x"}}}}, "argument of the loss dice 'logit'"),
         (
             {"terms": {"dice": {"weight": {"schedule": "linear"}}}},
-            "unknown schedule of the weight of term dice 'linear'.*linear_schedule",
+            "term 'dice': unknown schedule of the weight 'linear'.*linear_schedule",
         ),
         (
             {"terms": {"dice": {"weight": {"schedule": "constant_schedule", "v": 1}}}},

@@ -37,7 +37,11 @@ def answer(comparison: Comparison) -> Answer:
         headline=_headline(comparison, rows),
         findings=tuple(findings) if compared else (),
         progress=_progress(comparison),
-        cautions=(*_unfinished(comparison), *_limits(comparison, others)),
+        cautions=(
+            *_unfinished(comparison),
+            *_warnings(comparison),
+            *_limits(comparison, others),
+        ),
     )
 
 
@@ -156,6 +160,17 @@ def _unfinished(comparison: Comparison) -> list[str]:
             )
         elif lost and not comparison.count(PENDING, loss):
             texts.append(f"{loss}: no run completed.")
+    return texts
+
+
+def _warnings(comparison: Comparison) -> list[str]:
+    """What the runs of a loss warn of, once each."""
+    texts = []
+    for loss in comparison.losses:
+        runs = comparison.of(loss)
+        for warning in dict.fromkeys(text for run in runs for text in run.warnings):
+            count = sum(warning in run.warnings for run in runs)
+            texts.append(f"{loss}, {count} of {_runs(len(runs))}: {warning}.")
     return texts
 
 

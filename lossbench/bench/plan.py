@@ -13,6 +13,7 @@ import lossbench
 from lossbench import data, losses, metrics, models
 from lossbench._names import find, source, unknown
 from lossbench.objective import Objective
+from lossbench.objective_config import is_mapping, normal_form
 from lossbench.training.options import TrainOptions
 
 KEYS = {
@@ -107,7 +108,7 @@ class Plan:
         names = (
             self.config["data"]["name"],
             self.config["model"]["name"],
-            *((options or {}).get("loss", name) for name, options in terms.items()),
+            *(options.get("loss", name) for name, options in terms.items()),
         )
         known = {*data.SOURCES, *models.MODELS, *losses.CATALOG}
         return {name: source(name) for name in names if name not in known}
@@ -136,7 +137,16 @@ def code_digest() -> str:
     """A hash of the modules that a result depends on: an edited loss is another run."""
     root = Path(lossbench.__file__).parent
     digest = hashlib.sha256()
-    for part in ("losses", "metrics", "ops", "objective.py", "models", "data", "training"):
+    for part in (
+        "losses",
+        "metrics",
+        "ops",
+        "objective.py",
+        "objective_config.py",
+        "models",
+        "data",
+        "training",
+    ):
         for path in sorted([root / part] if part.endswith(".py") else (root / part).glob("*.py")):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
@@ -201,17 +211,21 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
 
 
 def _losses(config: Any) -> dict[str, Mapping[str, Any]]:
-    """Objectives by name; a list of names is short for one term each."""
+    """Objectives by name, as terms; a list of names is short for one term each."""
     if not isinstance(config, Mapping):
         config = {name: {"terms": {name: {}}} for name in _names("losses", config)}
+    objectives = {}
     for name, objective in config.items():
         if not isinstance(objective, Mapping):
-            raise ValueError(f"losses.{name}: expected {{'terms': ...}}, got {objective!r}")
+            raise ValueError(
+                f"losses.{name}: expected {{'terms': ...}} or {{'loss': ...}}, got {objective!r}"
+            )
         try:
             Objective.from_config(objective)
+            objectives[name] = normal_form(objective)
         except ValueError as error:
             raise ValueError(f"losses.{name}: {error}") from error
-    return dict(config)
+    return objectives
 
 
 def _names(key: str, names: Any) -> tuple[str, ...]:
@@ -225,7 +239,7 @@ def _names(key: str, names: Any) -> tuple[str, ...]:
 
 def _plain(place: str, value: Any) -> Any:
     """The value if it is one that JSON has: a run is named by a hash of its configuration."""
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         return {k: _plain(f"{place}.{k}", v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_plain(f"{place}[{i}]", v) for i, v in enumerate(value))

@@ -78,7 +78,10 @@ class Examples:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One loss trained with one seed. Only a completed run has scores."""
+    """One loss trained with one seed. Only a completed run has scores.
+
+    `warnings` are sentences on what went wrong without ending the run.
+    """
 
     id: str
     loss: str
@@ -86,6 +89,7 @@ class Run:
     state: str
     folder: Path
     error: Failure | None = None
+    warnings: tuple[str, ...] = ()
     steps: int | None = None
     stopped_early: bool = False
     best_step: int | None = None
@@ -260,6 +264,7 @@ def _ended(result: Mapping[str, Any], place: Mapping[str, Any], metrics: tuple[s
         state=state,
         error=error
         and Failure(error.get("step"), error.get("term") or "", error.get("message") or ""),
+        warnings=tuple(result.get("warnings") or ()),
         steps=result.get("steps"),
         stopped_early=bool(result.get("stopped_early")),
         best_step=result.get("best_step"),

@@ -15,6 +15,7 @@ from lossbench.bench.plan import Plan, RunSpec
 from lossbench.bench.results import COMPLETED, DIVERGED, FAILED
 from lossbench.data import Dataset, augmentation
 from lossbench.metrics import Scores
+from lossbench.training.dead_terms import dead_terms
 from lossbench.training.display import Slice, display_slice
 from lossbench.training.evaluate import evaluate
 from lossbench.training.loop import Diverged, Fitted, fit
@@ -60,6 +61,7 @@ def execute(
     identity = {"id": spec.id, "loss": spec.loss, "seed": spec.seed, "fold": spec.fold}
     write_json(folder / "spec.json", {**identity, "content": spec.content})
     (folder / "error.txt").unlink(missing_ok=True)
+    warnings: list[str] = []
     try:
         if isinstance(program, Exception):
             raise program
@@ -73,15 +75,18 @@ def execute(
             augment=_augmentation(plan, dataset),
         )
         result = _completed(fitted, program, dataset, folder)
+        warnings = dead_terms(fitted.history["probes"])
     except Diverged as error:
         where = {"step": error.step, "term": error.term, "message": str(error)}
         result = {"state": DIVERGED, "error": where, "steps": error.step, "history": error.history}
+        warnings = dead_terms(error.history["probes"])
     except Exception as error:
         (folder / "error.txt").write_text(traceback.format_exc(), "utf-8", "backslashreplace")
         message = f"{type(error).__name__}: {error}"
         result = {"state": FAILED, "error": {"step": None, "term": "", "message": message}}
     cost = {} if isinstance(program, Exception) else _compiling(program)
-    result = {**identity, "error": None, "cost": cost, **result, "environment": environment()}
+    result = {"error": None, "warnings": warnings, "cost": cost, **result}
+    result = {**identity, **result, "environment": environment()}
     write_json(folder / "result.json", result)
     return result
 

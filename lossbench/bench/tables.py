@@ -155,6 +155,7 @@ def results_json(comparison: Comparison) -> str:
                 "seed": run.seed,
                 "state": run.state,
                 "error": run.error and vars(run.error),
+                "warnings": run.warnings,
                 "steps": run.steps,
                 "best_step": run.best_step,
                 "stopped_early": run.stopped_early,

@@ -3,9 +3,55 @@
 `import lossbench.losses` needs nothing but JAX and jaxtyping.
 """
 
+from lossbench.losses.calibration import (
+    brier,
+    margin_label_smoothing,
+    neighbor_aware_calibration,
+)
 from lossbench.losses.catalog import CATALOG, get
+from lossbench.losses.combo import combo
 from lossbench.losses.cross_entropy import binary_cross_entropy, cross_entropy
+from lossbench.losses.deep_supervision import deep_supervision
 from lossbench.losses.dice import dice
-from lossbench.losses.focal import focal
+from lossbench.losses.focal import focal, sigmoid_focal
+from lossbench.losses.generalized_dice import generalized_dice
+from lossbench.losses.jaccard import jaccard
+from lossbench.losses.lovasz import lovasz_hinge, lovasz_softmax
+from lossbench.losses.mcc import mcc
+from lossbench.losses.noise_robust import generalized_cross_entropy, symmetric_cross_entropy
+from lossbench.losses.poly import poly_cross_entropy
+from lossbench.losses.sensitivity_specificity import sensitivity_specificity
+from lossbench.losses.top_k import top_k_cross_entropy
+from lossbench.losses.tversky import focal_tversky, tversky
+from lossbench.losses.unified_focal import asymmetric_focal, unified_focal
+from lossbench.losses.wasserstein_dice import wasserstein_dice
 
-__all__ = ["CATALOG", "binary_cross_entropy", "cross_entropy", "dice", "focal", "get"]
+__all__ = [
+    "CATALOG",
+    "asymmetric_focal",
+    "binary_cross_entropy",
+    "brier",
+    "combo",
+    "cross_entropy",
+    "deep_supervision",
+    "dice",
+    "focal",
+    "focal_tversky",
+    "generalized_cross_entropy",
+    "generalized_dice",
+    "get",
+    "jaccard",
+    "lovasz_hinge",
+    "lovasz_softmax",
+    "margin_label_smoothing",
+    "mcc",
+    "neighbor_aware_calibration",
+    "poly_cross_entropy",
+    "sensitivity_specificity",
+    "sigmoid_focal",
+    "symmetric_cross_entropy",
+    "top_k_cross_entropy",
+    "tversky",
+    "unified_focal",
+    "wasserstein_dice",
+]

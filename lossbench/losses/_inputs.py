@@ -8,16 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from lossbench import _checks
-from lossbench.ops.classes import class_major
-from lossbench.ops.sums import (
-    ClassSums,
-    class_sums,
-    class_sums_of_ids,
-    members_of_ids,
-    sum_pixels,
-)
+from lossbench.ops.sums import sum_pixels
 
 ACTIVATIONS = ("softmax", "sigmoid")
+# A hyperparameter that may be traced.
+Number = float | int | Array
 
 
 class Inputs(NamedTuple):
@@ -40,32 +35,21 @@ class Inputs(NamedTuple):
         """The number of classes."""
         return self.logits.shape[-1]
 
-    def members(self) -> Shaped[Array, "batch classes pixels"]:
-        """How much each pixel belongs to each class: bool, or a probability; 0 where masked."""
-        if self.ids is None:
-            assert self.dense is not None
-            return class_major(self.dense)
-        return members_of_ids(self.ids, self.where, self.classes)
+    @property
+    def labels(self) -> Shaped[Array, "batch pixels *classes"]:
+        """The labels: class ids, or one value a class."""
+        labels = self.dense if self.ids is None else self.ids
+        assert labels is not None
+        return labels
 
-    def sums(self, p: Float[Array, "batch classes pixels"]) -> ClassSums:
-        """Intersection, prediction and truth of each class, for the activated logits `p`."""
-        if self.ids is None:
-            return class_sums(p, self.members(), self.where)
-        return class_sums_of_ids(p, self.ids, self.where)
+    @property
+    def soft(self) -> bool:
+        """Whether the labels are probabilities."""
+        return jnp.issubdtype(self.labels.dtype, jnp.floating)
 
-    def probabilities(self) -> Shaped[Array, "batch pixels classes"]:
-        """The labels as floating values, one a class."""
-        dtype = self.logits.dtype
-        if self.dense is not None:
-            return self.dense.astype(dtype)
-        assert self.ids is not None
-        return jax.nn.one_hot(self.ids, self.classes, dtype=dtype)
-
-    def counted(self) -> Float[Array, "*pixels"]:
-        """1 where a pixel counts, else 0; a scalar 1 if all of them do."""
-        if self.where is None:
-            return jnp.ones((), self.logits.dtype)
-        return self.where.astype(self.logits.dtype)
+    def counted(self) -> Float[Array, "batch pixels"] | None:
+        """1 where a pixel counts, else 0; None if all of them do."""
+        return None if self.where is None else self.where.astype(self.logits.dtype)
 
     def pixel_count(self) -> Float[Array, " batch"]:
         """The number of pixels that count, for each example."""
@@ -75,14 +59,28 @@ class Inputs(NamedTuple):
         return sum_pixels(self.where).astype(self.logits.dtype)
 
 
-def read(logits: Array, labels: Array, where: Array | None, *, activation: str) -> Inputs:
+def read(
+    logits: Array,
+    labels: Array,
+    where: Array | None,
+    *,
+    activation: str,
+    activations: tuple[str, ...] = ACTIVATIONS,
+) -> Inputs:
     """Checks the arrays of a segmentation loss against the contract and flattens space.
+
+    Args:
+        logits: as given by the user, like `labels` and `where`.
+        labels: see the contract of a loss.
+        where: true = counted.
+        activation: "softmax" means exclusive classes.
+        activations: what is allowed.
 
     Raises:
         ValueError: if a shape or dtype breaks the contract; it names the argument.
     """
     logits, labels = jnp.asarray(logits), jnp.asarray(labels)
-    _checks.choice("activation", activation, ACTIVATIONS)
+    _checks.choice("activation", activation, activations)
     _checks.floating(logits=logits)
     if logits.ndim < 2:
         raise ValueError(f"logits: expected shape (batch, *space, classes), got {logits.shape}")
@@ -161,6 +159,9 @@ def _check_values(inputs: Inputs, activation: str, tolerance: float) -> None:
     """Debug mode only; masked values have been replaced and pass."""
     x = inputs.logits
     _checks.value(jnp.all(jnp.isfinite(x)), "logits: a value is NaN or infinite")
+    if activation == "identity":
+        fits = jnp.all((x >= 0) & (x <= 1))
+        _checks.value(fits, 'logits: with activation="identity" a value is outside 0..1')
     if inputs.ids is not None:
         _check_ids(inputs.ids, inputs.classes)
         return
@@ -186,13 +187,20 @@ def _check_ids(ids: Array, classes: int) -> None:
 
 def class_weighting(
     class_weights: Array | None, classes: int, dtype: jnp.dtype, *, name: str = "class_weights"
-) -> Float[Array, "1 1 classes"]:
-    """The weights of the classes, ones by default, to be multiplied with `batch pixels classes`."""
+) -> Float[Array, " classes"]:
+    """The weights of the classes, ones by default."""
     if class_weights is None:
-        return jnp.ones((1, 1, classes), dtype)
+        return jnp.ones((classes,), dtype)
     weights = jnp.asarray(class_weights, dtype)
     _checks.shape(name, weights, (classes,), "one weight a class, background included")
-    return weights[None, None]
+    return weights
+
+
+def given_weights(
+    class_weights: Array | None, classes: int, dtype: jnp.dtype
+) -> Float[Array, " classes"] | None:
+    """The weights of the classes, None by default: nothing is multiplied then."""
+    return None if class_weights is None else class_weighting(class_weights, classes, dtype)
 
 
 def divide(numerator: Array, denominator: Array, empty: float = 0.0) -> Array:

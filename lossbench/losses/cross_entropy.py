@@ -1,12 +1,27 @@
 """Cross entropy over exclusive classes and over independent ones."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from lossbench.losses._inputs import class_weighting, read
-from lossbench.losses._reduction import is_zero, masked, reduce_pixels
-from lossbench.ops.classes import class_major, log_softmax, lookup, margin
+from lossbench.losses._inputs import Inputs, Number, class_weighting, given_weights, read
+from lossbench.losses._pixelwise import (
+    masked,
+    per_pixel,
+    reduce_costs,
+    reduce_pixels,
+    sided_costs,
+    softmax_costs,
+    times,
+)
+from lossbench.ops.classes import (
+    Parts,
+    apart,
+    log_softmax,
+    per_class,
+    total,
+    value_of,
+)
+from lossbench.ops.sums import sum_pixels
 
 
 def cross_entropy(
@@ -15,7 +30,7 @@ def cross_entropy(
     *,
     where: Bool[Array, " batch *space"] | None = None,
     class_weights: Float[Array, " classes"] | None = None,
-    label_smoothing: float | Array = 0.0,
+    label_smoothing: Number = 0.0,
     reduction: str = "mean",
 ) -> Float[Array, "batch ..."]:
     r"""Cross entropy of a softmax, weighted by class and smoothed if asked.
@@ -60,29 +75,38 @@ def cross_entropy(
     """
     x = read(logits, labels, where, activation="softmax")
     weights = class_weighting(class_weights, x.classes, x.logits.dtype)
-    space = logits.shape[1:-1]
-    if x.ids is not None and is_zero(label_smoothing):
-        costs = jax.nn.softplus(margin(x.logits, x.ids))
-        if class_weights is None:
-            costs = masked(costs, x.counted())
-            return reduce_pixels(costs, x.pixel_count(), reduction=reduction, space=space)
-        own = masked(_weight_of(weights, x.ids), x.counted())
-        return reduce_pixels(own * costs, own, reduction=reduction, space=space)
-    surprise = -log_softmax(x.logits) * class_major(weights)
-    if x.ids is None:
-        labels = x.probabilities()
-        sharp = jnp.sum(class_major(labels) * surprise, axis=1)
-        own = jnp.sum(labels * weights, axis=-1)
+    given = given_weights(class_weights, x.classes, x.logits.dtype)
+
+    def costs(logits: Array, labels: Array) -> Array:
+        sharp = softmax_costs(logits, labels, surprise, given)
+        if _is(0, label_smoothing):
+            return sharp
+        every = times(per_class(weights), [-log_p for log_p in log_softmax(logits)])
+        smoothed = jnp.asarray(label_smoothing, logits.dtype) / x.classes * total(every)
+        return (1 - label_smoothing) * sharp + smoothed
+
+    divisor = x.pixel_count() if class_weights is None else _weight_of_labels(x, weights)
+    parts = [per_pixel(costs, x)]
+    return reduce_pixels(parts, x, divisor, reduction=reduction, shape=logits.shape)
+
+
+def surprise(right: Array, wrong: Array, foreground: Array | bool) -> Array:
+    """`-log p`."""
+    return right
+
+
+def _is(number: int, x: object) -> bool:
+    """Whether x is this plain Python number, known while tracing; an array never is."""
+    return isinstance(x, int | float) and x == number
+
+
+def _weight_of_labels(x: Inputs, weights: Array) -> Float[Array, " batch"]:
+    """The sum of the weights of the labels that count."""
+    if x.ids is not None:
+        own = value_of(weights, x.ids)
     else:
-        own = _weight_of(weights, x.ids)
-        sharp = own * jax.nn.softplus(margin(x.logits, x.ids))
-    costs = (1 - label_smoothing) * sharp + label_smoothing / x.classes * jnp.sum(surprise, axis=1)
-    costs, own = masked(costs, x.counted()), masked(own, x.counted())
-    return reduce_pixels(costs, own, reduction=reduction, space=space)
-
-
-def _weight_of(weights: Array, ids: Array) -> Array:
-    return lookup(jnp.broadcast_to(weights, (*ids.shape, weights.shape[-1])), ids)
+        own = total(times(per_class(weights), apart(x.labels)))
+    return sum_pixels(masked([own], x)[0])
 
 
 def binary_cross_entropy(
@@ -131,18 +155,16 @@ def binary_cross_entropy(
     Reference: Bishop, Pattern Recognition and Machine Learning, 2006, section 4.3.2.
     """
     x = read(logits, labels, where, activation="sigmoid")
-    dtype, batch = x.logits.dtype, x.logits.shape[0]
-    truth = x.probabilities()
-    positive = jnp.asarray(pos_weight, dtype)
-    if positive.ndim:
+    dtype = x.logits.dtype
+    weights = given_weights(class_weights, x.classes, dtype)
+    positive = None
+    if not _is(1, pos_weight):
+        positive = jnp.asarray(pos_weight, dtype)
+        positive = jnp.broadcast_to(positive, (x.classes,)) if positive.ndim == 0 else positive
         positive = class_weighting(positive, x.classes, dtype, name="pos_weight")
-    weights = class_weighting(class_weights, x.classes, dtype)
-    # Each side by itself: softplus(x) as x + softplus(-x) would cancel for an easy negative.
-    missed, imagined = jax.nn.softplus(-x.logits), jax.nn.softplus(x.logits)
-    costs = weights * (positive * truth * missed + (1 - truth) * imagined)
-    if x.where is not None:
-        costs = costs * x.counted()[..., None]
-    if reduction == "none":
-        return costs.reshape(logits.shape)
-    elements = x.pixel_count() * x.classes
-    return reduce_pixels(costs.reshape(batch, -1), elements, reduction=reduction, space=())
+    sides = None if positive is None else (positive, jnp.ones((), dtype))
+
+    def costs(logits: Array, labels: Array) -> Parts:
+        return sided_costs(apart(logits), labels, surprise, weights, sides)
+
+    return reduce_costs(costs, x, "sigmoid", reduction=reduction, shape=logits.shape)

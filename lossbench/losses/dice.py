@@ -1,15 +1,12 @@
 """Dice loss: one minus the overlap of prediction and truth."""
 
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from lossbench import _checks
-from lossbench.losses._inputs import class_weighting, divide, read
-from lossbench.ops.classes import class_major, softmax
+from lossbench.losses._inputs import Number
+from lossbench.losses._region import mean_over_classes, measure, score, shape_of
 
-POOLS = ("example", "batch")
-ABSENT = ("smooth", "skip", "suppress")
+DENOMINATORS = ("linear", "squared")
 
 
 def dice(
@@ -22,13 +19,16 @@ def dice(
     include_background: bool = True,
     pool: str = "example",
     absent: str = "smooth",
-    smooth: float | Array = 1e-5,
+    smooth: Number | tuple[Number, Number] = 1e-5,
+    overlap: str = "l1",
+    denominator: str = "linear",
+    form: str = "ratio",
 ) -> Float[Array, "..."]:
     r"""Soft Dice loss, averaged over classes.
 
     .. math::
         L = \frac{\sum_c w_c L_c}{\sum_c w_c}, \qquad
-        L_c = 1 - \frac{2 I_c + s}{P_c + T_c + s}, \qquad
+        L_c = 1 - D_c, \qquad D_c = \frac{2 I_c + s}{P_c + T_c + s}, \qquad
         I_c = \sum_i p_{ic} t_{ic},\; P_c = \sum_i p_{ic},\; T_c = \sum_i t_{ic}
 
     over the pixels i that count, with p the activated logits and t the labels.
@@ -37,26 +37,36 @@ def dice(
         logits: raw scores.
         labels: class ids (integer, `batch *space`), a mask (bool, `batch *space`, for one class, or
             for two under a softmax), one mask a class (bool) or class probabilities (floating),
-            `batch *space classes`. A soft label is not its own optimum in this product form.
+            `batch *space classes`.
         where: true = counted.
-        activation: "softmax" over exclusive classes, or "sigmoid" for each class by itself.
+        activation: "softmax" over exclusive classes, "sigmoid" for each class by itself, or
+            "identity" if `logits` holds probabilities already.
         class_weights: one weight a class, background included; may be traced.
         include_background: false gives class 0 the weight 0 (after the softmax).
         pool: where the sums run: "example", or "batch" (one ratio a class for the whole batch;
             the value is then a scalar).
         absent: what a class without a labeled pixel in the pool does: "smooth" keeps the formula,
             so any probability given to it costs nearly 1; "skip" leaves it out of the mean;
-            "suppress" costs the mean probability given to it.
-        smooth: s, in pixels; may be 0 and may be traced.
+            "suppress" costs the mean probability given to it (of its square, with
+            `denominator="squared"`).
+        smooth: s, in pixels; may be 0 and may be traced. A pair gives numerator and denominator
+            one each.
+        overlap: of soft labels: "l1" is :math:`(p + t - |p - t|) / 2`, with which a prediction
+            equal to the label costs 0; "product" is p t, as in most libraries, whose optimum is
+            not the label. They are the same for hard labels.
+        denominator: "linear", or "squared": :math:`P_c = \sum p^2,\; T_c = \sum t^2` (V-Net's;
+            its overlap is the product, with which the label is the optimum).
+        form: of the loss of a class: "ratio" is :math:`1 - D`; "log" :math:`-\log D`;
+            "log_cosh" :math:`\log \cosh(1 - D)`.
 
     Returns:
-        One value per example, `batch` (a scalar with `pool="batch"`), in [0, 1]. An example that
-        is masked whole, or whose classes are all skipped, costs 0. With `smooth=0` a class without
-        label and prediction costs 0.
+        One value per example, `batch` (a scalar with `pool="batch"`), in [0, 1] (unbounded above
+        with `form="log"`). An example that is masked whole, or whose classes are all skipped, costs
+        0. With `smooth=0` a class without label and prediction costs 0.
 
-    Gradient: smooth wherever the ratio is; 0 in the undefined cases named above; finite for every
-    finite logit (a saturated softmax has gradient 0). Every order and both modes of
-    differentiation work.
+    Gradient: smooth wherever the ratio is; 0 in the undefined cases named above; at p = t of a soft
+    label the mean of both sides, 0 in all; finite for every finite logit (a saturated softmax has
+    gradient 0). Every order and both modes of differentiation work.
 
     Raises:
         ValueError: for shapes, dtypes or options outside the contract; for a softmax over one
@@ -69,30 +79,25 @@ def dice(
         >>> print(f"{dice(logits, labels)[0]:.3f}")
         0.267
 
-    Reference: Milletari, Navab, Ahmadi, V-Net, 3DV 2016; Drozdzal et al., 2016, for the linear
-    denominator used here.
+    Reference: Milletari, Navab, Ahmadi, V-Net, 3DV 2016 (squared); Drozdzal et al., 2016 (linear);
+    soft labels: Wang et al., Dice Semimetric Losses, MICCAI 2023; log-cosh: Jadon, CIBCB 2020.
     """
-    _checks.choice("pool", pool, POOLS)
-    _checks.choice("absent", absent, ABSENT)
-    x = read(logits, labels, where, activation=activation)
-    if not include_background and x.classes == 1:
-        raise ValueError("include_background=False: there is only one class, nothing would be left")
-    p = softmax(x.logits) if activation == "softmax" else jax.nn.sigmoid(class_major(x.logits))
-    intersection, predicted, true = x.sums(p)
-    count = x.pixel_count()[:, None]
-    if pool == "batch":
-        intersection, predicted, true, count = (
-            jnp.sum(total, axis=0, keepdims=True)
-            for total in (intersection, predicted, true, count)
-        )
-    costs = 1 - divide(2 * intersection + smooth, predicted + true + smooth, empty=1.0)
-    weights = class_weighting(class_weights, x.classes, p.dtype)[0]
-    weights = jnp.broadcast_to(weights, costs.shape)
-    if not include_background:
-        weights = weights.at[:, 0].set(0)
-    if absent == "skip":
-        weights = jnp.where(true > 0, weights, 0)
-    if absent == "suppress":
-        costs = jnp.where(true > 0, costs, divide(predicted, count))
-    value = divide(jnp.sum(weights * costs, axis=1), jnp.sum(weights, axis=1))
-    return value[0] if pool == "batch" else value
+    _checks.choice("denominator", denominator, DENOMINATORS)
+    regions = measure(
+        logits,
+        labels,
+        where,
+        activation=activation,
+        pool=pool,
+        overlap=overlap,
+        squared=denominator == "squared",
+    )
+    ratio = score(regions.intersection, regions.predicted + regions.true, smooth)
+    return mean_over_classes(
+        shape_of(form, ratio),
+        regions,
+        class_weights=class_weights,
+        include_background=include_background,
+        absent=absent,
+        pool=pool,
+    )

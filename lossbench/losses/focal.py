@@ -1,12 +1,15 @@
 """Focal loss: cross entropy that looks away from pixels already won."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from lossbench.losses._inputs import class_weighting, read
-from lossbench.losses._reduction import masked, reduce_pixels
-from lossbench.ops.classes import class_major, lookup, margin, margins
+from lossbench import _checks
+from lossbench.losses._inputs import Inputs, Number, given_weights, read
+from lossbench.losses._pixelwise import flattened, pixelwise, reduce_costs, sided_costs
+from lossbench.ops.classes import Parts, apart, total
+from lossbench.ops.sums import sum_pixels
+
+NORMALIZE = ("pixels", "positives")
 
 
 def focal(
@@ -14,8 +17,8 @@ def focal(
     labels: Shaped[Array, "batch ..."],
     *,
     where: Bool[Array, " batch *space"] | None = None,
-    gamma: float | Array = 2.0,
-    alpha: float | Array | None = None,
+    gamma: Number = 2.0,
+    alpha: Number | None = None,
     class_weights: Float[Array, " classes"] | None = None,
     reduction: str = "mean",
 ) -> Float[Array, "batch ..."]:
@@ -58,26 +61,109 @@ def focal(
     Reference: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017; the softmax form is the
     one in use for segmentation.
     """
-    x = read(logits, labels, where, activation="softmax")
-    dtype = x.logits.dtype
-    weights = class_weighting(class_weights, x.classes, dtype)
-    if alpha is not None:
-        balance = jnp.asarray(alpha, dtype)
-        foreground = jnp.arange(x.classes)[None, None] > 0
-        weights = weights * jnp.where(foreground, balance, 1 - balance)
-    space = logits.shape[1:-1]
+    dtype = _checks.compute_dtype(logits)
+
+    def cost(right: Array, wrong: Array, foreground: Array | bool) -> Array:
+        return _balance(alpha, foreground, dtype) * focused(right, wrong, gamma)
+
+    return pixelwise(
+        logits,
+        labels,
+        where,
+        cost,
+        activation="softmax",
+        class_weights=class_weights,
+        reduction=reduction,
+    )
+
+
+def focused(right: Array, wrong: Array, gamma: Number) -> Array:
+    """`(1 - p)^gamma * -log p`, of the surprises `-log p` and `-log(1 - p)`."""
+    return jnp.exp(-jnp.asarray(gamma, right.dtype) * wrong) * right
+
+
+def _balance(alpha: Number | None, foreground: Array | bool, dtype) -> Array | int:
+    """Lin's alpha for a foreground or positive, 1 - alpha for the rest."""
+    if alpha is None:
+        return 1
+    balance = jnp.asarray(alpha, dtype)
+    return jnp.where(foreground, balance, 1 - balance)
+
+
+def sigmoid_focal(
+    logits: Float[Array, "batch *space classes"],
+    labels: Shaped[Array, "batch ..."],
+    *,
+    where: Bool[Array, " batch *space"] | None = None,
+    gamma: Number = 2.0,
+    alpha: Number | None = None,
+    class_weights: Float[Array, " classes"] | None = None,
+    normalize: str = "pixels",
+    reduction: str = "mean",
+) -> Float[Array, "batch ..."]:
+    r"""Focal loss of a sigmoid for each class by itself.
+
+    .. math::
+        L = \frac{1}{n C} \sum_{i,c} w_c \left[ \alpha\, t_{ic} (1 - p_{ic})^\gamma (-\log p_{ic})
+            + (1 - \alpha) (1 - t_{ic})\, p_{ic}^\gamma (-\log(1 - p_{ic})) \right]
+
+    over the n pixels that count and the C classes. Without `alpha` both sides weigh 1; with
+    `gamma=0` it is then the binary cross entropy.
+
+    Args:
+        logits: raw scores; the last axis holds one score a class, or a single one.
+        labels: a mask (bool, `batch *space`, for one class), one mask a class (bool) or
+            probabilities (floating) in the logits' shape, or class ids (integer, `batch *space`):
+            0 and 1 for one class, otherwise the class that is true.
+        where: true = counted.
+        gamma: how fast the weight of what is won falls, at least 0; 0 and .5 included; may be
+            traced.
+        alpha: balance: weight of positives; negatives get 1 - alpha. None = no balance. May be
+            traced.
+        class_weights: one weight a class; may be traced. The mean does not divide by it.
+        normalize: what the mean divides by: "pixels", n C as above; or "positives", the number of
+            positives (the sum of t), at least 1, as in the paper, for objects that are few.
+        reduction: over space and classes: "mean", "sum", or "none" (the logits' shape, 0 if
+            masked).
+
+    Returns:
+        One value per example, `batch`, at least 0; 0 for an example that is masked whole.
+
+    Gradient: computed in log space, with :math:`\log p` and :math:`\log(1 - p)` each exact, so it
+    is finite for every finite logit and every gamma. Every order and both modes of differentiation
+    work.
+
+    Raises:
+        ValueError: for shapes, dtypes or options outside the contract.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> logits = jnp.array([[[2.0], [-2.0]]])  # 1 example, 2 pixels, 1 class
+        >>> print(f"{sigmoid_focal(logits, jnp.array([[True, True]]), alpha=0.25)[0]:.3f}")
+        0.206
+
+    Reference: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.
+    """
+    _checks.choice("normalize", normalize, NORMALIZE)
+    x = read(logits, labels, where, activation="sigmoid")
+
+    def cost(right: Array, wrong: Array, positive: Array | bool) -> Array:
+        return _balance(alpha, positive, x.logits.dtype) * focused(right, wrong, gamma)
+
+    weights = given_weights(class_weights, x.classes, x.logits.dtype)
+
+    def costs(logits: Array, labels: Array) -> Parts:
+        return sided_costs(apart(logits), labels, cost, weights)
+
+    flat = flattened(x) if weights is None else x
+    if normalize == "pixels" or reduction != "mean":
+        return reduce_costs(costs, flat, "sigmoid", reduction=reduction, shape=logits.shape)
+    total_cost = reduce_costs(costs, flat, "sigmoid", reduction="sum", shape=logits.shape)
+    return total_cost / jnp.maximum(_positives(x), 1)
+
+
+def _positives(x: Inputs) -> Float[Array, " batch"]:
+    """The number of positives that count, over all classes; every pixel of class ids has one."""
     if x.ids is not None:
-        costs = _focused(margin(x.logits, x.ids), gamma)
-        if alpha is not None or class_weights is not None:
-            costs = costs * lookup(jnp.broadcast_to(weights, x.logits.shape), x.ids)
-    else:
-        truth = class_major(x.probabilities() * weights)
-        costs = jnp.sum(truth * _focused(margins(x.logits), gamma), axis=1)
-    costs = masked(costs, x.counted())
-    return reduce_pixels(costs, x.pixel_count(), reduction=reduction, space=space)
-
-
-def _focused(margin: Array, gamma: float | Array) -> Array:
-    """`(1 - p)^gamma * -log p`; `log p = -softplus(margin)`, `log(1 - p) = -softplus(-margin)`."""
-    gamma = jnp.asarray(gamma, margin.dtype)
-    return jnp.exp(-gamma * jax.nn.softplus(-margin)) * jax.nn.softplus(margin)
+        return x.pixel_count()
+    return sum_pixels(total([part.astype(x.logits.dtype) for part in apart(x.labels)]))

@@ -1,20 +1,22 @@
 """Sums over pixels that are fast and accurate in float32."""
 
 import functools
-from typing import NamedTuple
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Shaped
+from jaxtyping import Array, Float, Shaped
 
-from lossbench.ops.classes import UNROLLED_CLASSES
+from lossbench.ops.blocks import sums_blockwise
+from lossbench.ops.classes import Parts, apart, are_apart, members
 
 # A plain float sum in a loop adds one element after the other: it cannot be vectorized, and over
-# 256^3 voxels it loses three digits. `LANES` partial sums side by side fill a vector register, and
-# `CHUNKS` of them bound the length of each chain and give every core its work.
+# 256^3 voxels it loses three digits. `LANES` partial sums side by side fill a vector register, at
+# least `CHUNKS` of them give every core its work, and no chain is longer than `ROWS`.
 LANES = 16
 CHUNKS = 64
+ROWS = 64
 
 
 def sum_pixels(x: Shaped[Array, "*leading pixels"]) -> Float[Array, "*leading"]:
@@ -32,99 +34,104 @@ def sum_pixels(x: Shaped[Array, "*leading pixels"]) -> Float[Array, "*leading"]:
     # Asks XLA to keep the two sums apart. Where it has a vectorized sum of its own, as jax 0.10's
     # CPU backend has for stored operands, it may merge them all the same, and is as accurate.
     partial = lax.optimization_barrier(jnp.sum(lanes, axis=-2))
-    return jnp.sum(partial, axis=(-2, -1)) + jnp.sum(rest, axis=-1)
+    return _sum_partial(partial) + jnp.sum(rest, axis=-1)
 
 
 def _lanes(x: Array) -> tuple[Array, Array]:
     """`x` as chunks x rows x lanes, and the pixels left over."""
-    rows = x.shape[-1] // (CHUNKS * LANES)
-    regular = rows * CHUNKS * LANES
-    lanes = x[..., :regular].reshape(*x.shape[:-1], CHUNKS, rows, LANES)
+    pixels = x.shape[-1]
+    rows = min(pixels // (CHUNKS * LANES), ROWS)
+    chunks = pixels // (rows * LANES) if rows else CHUNKS
+    regular = chunks * rows * LANES
+    lanes = x[..., :regular].reshape(*x.shape[:-1], chunks, rows, LANES)
     return lanes, x[..., regular:]
 
 
-class ClassSums(NamedTuple):
-    """Sums over the pixels that count, one an example and class.
-
-    Attributes:
-        intersection: sum of p t.
-        predicted: sum of p.
-        true: sum of t.
-    """
-
-    intersection: Float[Array, "batch classes"]
-    predicted: Float[Array, "batch classes"]
-    true: Float[Array, "batch classes"]
-
-
-def class_sums(
-    p: Float[Array, "batch classes pixels"],
-    members: Shaped[Array, "batch classes pixels"],
-    where: Bool[Array, "batch pixels"] | None,
-) -> ClassSums:
-    """The plain formula: three sums a class.
-
-    Args:
-        p: the prediction.
-        members: bool or floating labels, 0 where masked.
-        where: true = counted.
-    """
-    counted = p if where is None else p * where[:, None].astype(p.dtype)
-    return ClassSums(
-        sum_pixels(p * members.astype(p.dtype)),
-        sum_pixels(counted),
-        sum_pixels(members).astype(p.dtype),
-    )
+def _sum_partial(partial: Array) -> Array:
+    """The sum over chunks and lanes, once more in chains of bounded length if there are many."""
+    flat = partial.reshape(*partial.shape[:-2], -1)
+    shrinks = flat.shape[-1] >= 2 * CHUNKS * LANES
+    return sum_pixels(flat) if shrinks else jnp.sum(flat, axis=-1)
 
 
 @jax.custom_jvp
-def class_sums_of_ids(
-    p: Float[Array, "batch classes pixels"],
-    ids: Int[Array, "batch pixels"],
-    where: Bool[Array, "batch pixels"] | None,
-) -> ClassSums:
-    """`class_sums` for class ids, in one pass over the pixels that stores nothing in between.
+def sum_all(columns: list[Float[Array, "batch pixels"]]) -> list[Float[Array, " batch"]]:
+    """The sum of every column over pixels, in one pass that stores nothing in between.
 
     XLA's CPU backend writes out the operand of each separate sum, one-hot labels included. A
-    reduction over several operands at once is one loop that compares and adds as it goes.
+    reduction over several operands at once is one loop that computes and adds as it goes.
     """
-    if p.shape[1] > UNROLLED_CLASSES:
-        return class_sums(p, members_of_ids(ids, where, p.shape[1]), where)
-    columns = []
-    for c in range(p.shape[1]):
-        member = ids == c if where is None else (ids == c) & where
-        truth = member.astype(p.dtype)
-        columns += [p[:, c] * truth, truth]
-        if where is not None:
-            columns.append(p[:, c] * where.astype(p.dtype))
     lanes, rest = zip(*map(_lanes, columns), strict=True)
-    zero = jnp.zeros((), p.dtype)
+    zero = jnp.zeros((), columns[0].dtype)
     partial = lax.reduce(lanes, (zero,) * len(lanes), _add, (2,))
-    sums = [
-        jnp.sum(a, axis=(-2, -1)) + jnp.sum(b, axis=-1) for a, b in zip(partial, rest, strict=True)
-    ]
-    stack = functools.partial(jnp.stack, axis=1)
-    if where is None:
-        return ClassSums(stack(sums[0::2]), sum_pixels(p), stack(sums[1::2]))
-    return ClassSums(stack(sums[0::3]), stack(sums[2::3]), stack(sums[1::3]))
+    return [_sum_partial(a) + jnp.sum(b, axis=-1) for a, b in zip(partial, rest, strict=True)]
 
 
 def _add(a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Array, ...]:
     return tuple(x + y for x, y in zip(a, b, strict=True))
 
 
-def members_of_ids(
-    ids: Int[Array, "batch pixels"], where: Bool[Array, "batch pixels"] | None, classes: int
-) -> Bool[Array, "batch classes pixels"]:
-    """Which pixel belongs to which class; nothing belongs anywhere under the mask."""
-    member = ids[:, None] == jnp.arange(classes, dtype=ids.dtype)[None, :, None]
-    return member if where is None else member & where[:, None]
+@sum_all.defjvp
+def _sum_all_jvp(primals, tangents):
+    """Linear, so separate sums are its derivative; their transpose is elementwise."""
+    return sum_all(*primals), [sum_pixels(t) for t in tangents[0]]
 
 
-@class_sums_of_ids.defjvp
-def _class_sums_jvp(primals, tangents):
-    """Linear in `p`, so the plain formula is its own derivative; its transpose is elementwise."""
-    p, ids, where = primals
-    change = class_sums(tangents[0], members_of_ids(ids, where, p.shape[1]), where)
-    sums = class_sums_of_ids(p, ids, where)
-    return sums, change._replace(true=jnp.zeros_like(sums.true))
+def class_sums(
+    function: Callable[[Array, Array], tuple[Array, ...]],
+    activate: Callable[..., Parts],
+    logits: Float[Array, "batch pixels classes"],
+    labels: Shaped[Array, "batch pixels *classes"],
+    counted: Float[Array, "batch pixels"] | None,
+    also: Callable[[Array, Array], Array] | None = None,
+) -> tuple[Float[Array, "batch ..."], ...]:
+    """Sums over pixels of functions of prediction and truth, one an example and class.
+
+    Args:
+        function: of the prediction p and the truth t of a class to the values to be summed.
+        activate: of the logits to the predictions.
+        logits: the logits, finite also where masked.
+        labels: class ids (integer), or one value a class (bool or floating).
+        counted: 1 where a pixel counts, 0 where masked; None counts everything.
+        also: of logits and labels to one value a pixel, whose sum, `batch`, comes last. Together,
+            many classes need one pass and one gradient, not two to be added.
+    """
+    if not are_apart(logits.shape[-1]):
+        in_block = functools.partial(_sums_of_block, function, activate, also)
+        return sums_blockwise(in_block, logits, labels, counted)
+    columns = _columns(function, activate, logits, labels, counted)
+    flat = sum_all([value for column in columns for value in column])
+    width = len(columns[0])
+    sums = tuple(jnp.stack(flat[i::width], axis=1) for i in range(width))
+    if also is None:
+        return sums
+    values = also(logits, labels)
+    return *sums, sum_pixels(values if counted is None else values * counted)
+
+
+def _columns(function, activate, logits, labels, counted) -> list[tuple[Array, ...]]:
+    """The values to be summed, part by part."""
+    predicted = activate(logits)
+    true = truth(labels, logits.shape[-1], logits.dtype)
+    columns = [function(p, t) for p, t in zip(predicted, true, strict=True)]
+    if counted is None:
+        return columns
+    return [tuple(_like(counted, value) * value for value in column) for column in columns]
+
+
+def _sums_of_block(function, activate, also, logits, labels, counted) -> tuple[Array, ...]:
+    (column,) = _columns(function, activate, logits, labels, counted)
+    if also is not None:
+        values = also(logits, labels)
+        column = (*column, values if counted is None else values * counted)
+    return tuple(jnp.sum(value, axis=1) for value in column)
+
+
+def _like(counted: Array, part: Array) -> Array:
+    return counted if part.ndim == 2 else counted[..., None]
+
+
+def truth(labels: Shaped[Array, "batch pixels *classes"], classes: int, dtype) -> Parts:
+    """The labels as parts of 0 and 1, or of probabilities."""
+    parts = members(labels, classes) if labels.ndim == 2 else apart(labels)
+    return [part.astype(dtype) for part in parts]

@@ -15,6 +15,7 @@ import numpy as np
 
 from lossbench.data import Dataset, Example, training_batches
 from lossbench.training.checkpoint import Checkpoint, Checkpoints, open_checkpoints
+from lossbench.training.dead_terms import WATCHED_STEPS, all_alive, dead_terms, probe_row
 from lossbench.training.display import Slice, display_slice
 from lossbench.training.evaluate import evaluate
 from lossbench.training.logging import Log
@@ -41,7 +42,7 @@ class Diverged(Exception):
         what = "the gradient" if term == "gradient" else f"the term {term!r}"
         super().__init__(f"{what} is {value} at step {step}")
         self.step, self.term = step, term
-        self.history: History = {"train": [], "validation": []}
+        self.history: History = {"train": [], "validation": [], "probes": []}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Fitted:
         last: the state after the last step.
         best: the state at the best validation.
         best_step: its step.
-        history: rows of the log, "train" and "validation".
+        history: rows of the log, "train" and "validation", and "probes" of the first steps.
         step_seconds: median time of a step, data included, validation and checkpoint not; NaN if
             nothing was left to do.
         train_seconds: time of training, validation and checkpoints included; of what a kill threw
@@ -104,7 +105,7 @@ def fit(
         {k: v[None].repeat(options.batch_size, 0) for k, v in dataset.train[0].items()}
     )
     state = program.init(stream_key(seed, "init"), first)
-    history: History = {"train": [], "validation": []}
+    history: History = {"train": [], "validation": [], "probes": []}
     begun = time.perf_counter()
     with (
         contextlib.closing(iterator),
@@ -124,7 +125,10 @@ def fit(
             seconds: list[float] = []
             mark = time.perf_counter()
             while done < options.steps and not _patience_is_over(history, metric, program):
-                state, logged = program.train(state, program.place(next(iterator)))
+                batch = program.place(next(iterator))
+                state, logged = program.train(state, batch)
+                if done < WATCHED_STEPS and not all_alive(history["probes"]):
+                    mark += _probe(program, state, batch, logged, history["probes"], progress)
                 pending.append(logged)
                 done += 1
                 validates = done % options.eval_every == 0 or done == options.steps
@@ -161,6 +165,28 @@ def fit(
         train_seconds=time.perf_counter() - begun,
         stopped_early=done < options.steps,
     )
+
+
+def _probe(
+    program: Program,
+    state: TrainState,
+    batch: dict[str, jax.Array],
+    logged: StepLog,
+    rows: list[dict[str, Any]],
+    progress: Progress,
+) -> float:
+    """Looks for terms that train nothing, and says so after the last look; the time it took."""
+    jax.block_until_ready(state)
+    begun = time.perf_counter()
+    names, norm = list(logged.objective.terms), float(logged.gradient_norm)
+    if len(names) == 1 and norm > 0:  # the step has answered already
+        rows.append({"step": len(rows) + 1, "terms": {names[0]: {"gradient": norm}}})
+    else:
+        rows.append(probe_row(program.probe(state, batch), step=len(rows) + 1))
+    if len(rows) == min(WATCHED_STEPS, program.options.steps):
+        for text in dead_terms(rows):
+            progress.warn(text)
+    return time.perf_counter() - begun
 
 
 def best_step(history: History, metric: str) -> int:

@@ -22,6 +22,7 @@ from jax.sharding import AxisType, Mesh
 from lossbench import metrics
 from lossbench._checks import debug_checks
 from lossbench.objective import Objective
+from lossbench.training.dead_terms import Probe, probe_terms
 from lossbench.training.optimizers import learning_rate, optimizer, plateau
 from lossbench.training.options import TrainOptions
 from lossbench.training.state import Model, TrainState, init_state, stream_key
@@ -29,6 +30,7 @@ from lossbench.training.step import (
     Evaluation,
     StepLog,
     after_validation,
+    apply_in_training,
     evaluation_step,
     train_step,
 )
@@ -48,6 +50,8 @@ class Program:
         evaluate: evaluation, variables, batch, step -> evaluation, predictions.
         empty: () -> evaluation that has seen nothing.
         after_validation: state, metric -> state; the identity without a plateau rule.
+        probe: state, batch -> what the batch tells of every term (see `dead_terms`). Compiled when
+            it is first called, apart from the training step, which it leaves as it is.
         compile_seconds: tracing and compiling the training step.
         compile_from_cache: true if the persistent cache had it.
         peak_bytes: arguments, outputs and temporaries of the training step, on one device.
@@ -60,6 +64,7 @@ class Program:
     evaluate: Callable[..., tuple[Evaluation, jax.Array]]
     empty: Callable[[], Evaluation]
     after_validation: Callable[[TrainState, jax.Array], TrainState]
+    probe: Callable[[TrainState, dict[str, jax.Array]], dict[str, Probe]]
     compile_seconds: float
     compile_from_cache: bool
     peak_bytes: int
@@ -147,10 +152,23 @@ def build_program(
             if rule
             else lambda state, metric: state
         ),
+        probe=_probe(model, objective, replicated),
         compile_seconds=seconds,
         compile_from_cache=bool(hits),
         peak_bytes=peak,
     )
+
+
+def _probe(model: Model, objective: Objective, replicated: jax.NamedSharding) -> Callable:
+    """Two programs: the model's is the same under every objective, and the compile cache has it."""
+    forward = jax.jit(functools.partial(apply_in_training, model=model))
+    terms = jax.jit(functools.partial(probe_terms, objective=objective), out_shardings=replicated)
+
+    def probe(state: TrainState, batch: dict[str, jax.Array]) -> dict[str, Probe]:
+        outputs, _ = forward(state.variables, batch["image"])
+        return terms(outputs, batch, state.step)
+
+    return probe
 
 
 def _compile(

@@ -62,6 +62,14 @@ class Progress:
         else:
             self._say(self._line(done))
 
+    def warn(self, text: str) -> None:
+        """Tells what a person should know before the run ends."""
+        if self._bar is not None:
+            self._bar.clear()
+        self._say(f"warning: {text}")
+        if self._bar is not None:
+            self._bar.refresh()
+
     def _line(self, done: int) -> str:
         values = self._loss + self._metric
         return f"step {done}/{self._steps}  {values}  {self._left(done)} left"

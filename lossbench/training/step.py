@@ -45,6 +45,19 @@ def namespace(batch: Batch, outputs: Mapping[str, jax.Array]) -> dict[str, jax.A
     return names
 
 
+def apply_in_training(
+    variables: Mapping[str, Any], image: jax.Array, *, model: Model
+) -> tuple[Mapping[str, jax.Array], dict[str, Any]]:
+    """The outputs of a model in training, and its collections besides the parameters after it."""
+    collections = [name for name in variables if name != "params"]
+    if collections:
+        outputs, model_state = model.apply(variables, image, mutable=collections)
+    else:
+        outputs, model_state = model.apply(variables, image), {}
+    assert isinstance(outputs, Mapping)
+    return outputs, model_state
+
+
 def train_step(
     state: TrainState,
     batch: Batch,
@@ -58,13 +71,8 @@ def train_step(
     """The state after one step, and what to log of it."""
 
     def loss(params: Any) -> tuple[jax.Array, tuple[Value, Any]]:
-        collections = list(state.model_state)
         variables = {"params": params, **state.model_state}
-        if collections:
-            outputs, model_state = model.apply(variables, batch["image"], mutable=collections)
-        else:
-            outputs, model_state = model.apply(variables, batch["image"]), {}
-        assert isinstance(outputs, Mapping)
+        outputs, model_state = apply_in_training(variables, batch["image"], model=model)
         value = objective(namespace(batch, outputs), state.step)
         return value.total, (value, model_state)
 

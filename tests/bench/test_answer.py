@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from lossbench.bench import results
+from lossbench.bench import results, tables
 from lossbench.bench.answer import answer, covers, join
+from lossbench.bench.report import html
 
 LOSSES = ("cross_entropy", "dice", "focal")
 
@@ -72,6 +73,20 @@ def test_losses_with_too_few_runs_are_named(answered):
     got = answered(states=everywhere("pending", ("focal",), (1, 2)))
     assert got.headline.endswith("focal has too few completed runs for a comparison.")
     assert got.cautions[0].startswith("Preliminary: 2 runs still to come.")
+
+
+def test_what_runs_warn_of_is_said_once_a_loss(fabricate):
+    directory = fabricate(losses=LOSSES, size=16)
+    for run in results.load(directory).of("dice")[:2]:
+        path = run.folder / "result.json"
+        warned = {**json.loads(path.read_text()), "warnings": ["term 'x': it trains nothing"]}
+        path.write_text(json.dumps(warned))
+    comparison = results.load(directory)
+    said = [text for text in answer(comparison).cautions if "trains nothing" in text]
+    assert said == ["dice, 2 of 3 runs: term 'x': it trains nothing."]
+    document = json.loads(tables.results_json(comparison))
+    assert [len(run["warnings"]) for run in document["runs"]] == [0, 0, 0, 1, 1, 0, 0, 0, 0]
+    assert "trains nothing" in html(comparison)
 
 
 def test_failures_are_said_to_flatter(answered):

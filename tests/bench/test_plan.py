@@ -2,6 +2,7 @@ import copy
 import re
 
 import pytest
+from ml_collections import ConfigDict
 
 from lossbench.bench.plan import make_plan
 
@@ -48,6 +49,36 @@ def test_a_list_of_losses_is_short_for_one_term_each():
     plan = make_plan(changed("losses", ["focal", "dice"]))
     assert plan.losses == {"focal": {"terms": {"focal": {}}}, "dice": {"terms": {"dice": {}}}}
     assert plan.baseline == "focal"
+
+
+COMPOUND = {"type": "compound", "components": [{"type": "dice", "weight": 0.5}, {"type": "focal"}]}
+TERMS = {"terms": {"dice": {"weight": 0.5}, "focal": {}}}
+
+
+def test_both_forms_of_an_objective_are_one_run():
+    plan = make_plan(changed("losses", {"mixed": {"loss": COMPOUND}}))
+    assert plan.losses == {"mixed": TERMS}
+    assert ids(changed("losses", {"mixed": {"loss": COMPOUND}})) == ids(
+        changed("losses", {"mixed": TERMS})
+    )
+
+
+def test_a_config_dict_is_a_configuration():
+    assert ids(ConfigDict(changed("losses", {"mixed": {"loss": COMPOUND}}))) == ids(
+        changed("losses", {"mixed": TERMS})
+    )
+
+
+def test_the_source_of_a_component_of_ones_own_counts(tmp_path):
+    file = tmp_path / "mine.py"
+    component = {"type": f"{file}:own"}
+    config = changed("losses", {"a": {"loss": {"type": "compound", "components": [component]}}})
+    found = []
+    for value in (1, 2):
+        file.write_text(f"def own(logits):\n    return {value} * logits.mean((1, 2, 3))\n")
+        found += ids(config)
+    assert list(make_plan(config).losses["a"]["terms"]) == ["own"]
+    assert len(set(found)) == 4
 
 
 def test_every_run_has_an_id_of_its_own_and_keeps_it():
@@ -154,6 +185,11 @@ BAD = [
     ("losses", {"a": "dice"}, r"losses.a: expected \{'terms'"),
     ("losses", {"a": {"terms": {}}}, r"losses.a: an objective needs 'terms'"),
     ("losses", {"a": {"term": {"dice": {}}}}, r"losses.a: unknown key of an objective 'term'"),
+    (
+        "losses",
+        {"a": {"loss": {"type": "compound", "components": [{"type": "dise"}]}}},
+        r"losses.a: components\[0\]: unknown loss 'dise'; did you mean 'dice'",
+    ),
     (
         "losses",
         {"a": {"terms": {"dice": {"smoth": 1.0}}}},

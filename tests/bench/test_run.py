@@ -61,6 +61,7 @@ def test_a_completed_run_says_all_that_a_report_needs(bench, completed):
     result, spec = on_disk(completed), bench.specs["cross_entropy", 0]
     assert result["state"] == "completed"
     assert result["error"] is None
+    assert result["warnings"] == []
     assert (result["id"], result["loss"], result["seed"]) == (spec.id, "cross_entropy", 0)
     assert result["steps"] == 4
     assert result["stopped_early"] is False
@@ -189,6 +190,32 @@ def test_a_run_that_diverges_says_where(bench, tmp_path, monkeypatch):
     assert result["cost"]["peak_bytes"] > 0
     monkeypatch.setattr(run, "fit", None)
     assert execute(bench, tmp_path) == on_disk(tmp_path)
+
+
+def probed(gradient):
+    facts = {"reach": 1.0, "channels": 1.0, "counted": 1.0, "foreground": 1.0}
+    return [{"step": 1, "terms": {"cross_entropy": {"gradient": gradient, **facts}}}]
+
+
+@pytest.mark.parametrize("diverges", [False, True])
+def test_a_term_that_trains_nothing_is_a_warning_of_the_result(
+    bench, tmp_path, monkeypatch, diverges
+):
+    fit = run.fit
+
+    def dead(*arguments, **options):
+        if diverges:
+            error = Diverged(7, "cross_entropy", float("nan"))
+            error.history["probes"] = probed(0.0)
+            raise error
+        fitted = fit(*arguments, **options)
+        history = {**fitted.history, "probes": probed(0.0)}
+        return dataclasses.replace(fitted, history=history)
+
+    monkeypatch.setattr(run, "fit", dead)
+    execute(bench, tmp_path)
+    (text,) = on_disk(tmp_path)["warnings"]
+    assert text.startswith("term 'cross_entropy': its gradient was exactly zero")
 
 
 def test_an_interrupted_run_has_no_result(bench, tmp_path, monkeypatch):

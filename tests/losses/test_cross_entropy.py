@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lossbench import losses
-from tests.losses import reference
+from tests.losses import agreement, reference
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(2, 5, 4, 3)).astype(np.float32) * 3
@@ -136,3 +136,54 @@ def test_binary_reductions_are_one_another():
 def test_unknown_reduction_lists_the_known_ones():
     with pytest.raises(ValueError, match="'mean', 'sum', 'none'"):
         losses.cross_entropy(jnp.asarray(LOGITS), jnp.asarray(LABELS), reduction="average")
+
+
+def exclusive(logits, targets, *, label_smoothing=0.0, **options):
+    """Labels smoothed after the weights of the mean are taken."""
+    classes = targets.shape[-1]
+
+    def costs_of(x, t):
+        smoothed = (1 - label_smoothing) * t + label_smoothing / classes
+        return -smoothed * reference.log_softmax(x)
+
+    return reference.pixelwise(costs_of, logits, targets, divide_by="weights", **options)
+
+
+@pytest.mark.parametrize("name", agreement.pixelwise_cases(losses.cross_entropy))
+def test_cross_entropy_with_every_shared_option(name):
+    agreement.pixelwise_agrees(losses.cross_entropy, exclusive, name)
+
+
+@pytest.mark.parametrize("name", ["plain", "twenty classes", "soft, weights, masked"])
+def test_label_smoothing_and_its_slope(name):
+    agreement.pixelwise_agrees(losses.cross_entropy, exclusive, name, label_smoothing=0.2)
+
+
+def independent(logits, targets, *, pos_weight=1.0, **options):
+    def costs_of(x, t):
+        return pos_weight * t * np.log1p(np.exp(-x)) + (1 - t) * np.log1p(np.exp(x))
+
+    return reference.pixelwise(costs_of, logits, targets, activation="sigmoid", **options)
+
+
+@pytest.mark.parametrize("name", agreement.pixelwise_cases(losses.binary_cross_entropy))
+def test_binary_cross_entropy_with_every_shared_option(name):
+    agreement.pixelwise_agrees(losses.binary_cross_entropy, independent, name)
+
+
+@pytest.mark.parametrize("pos_weight", [3.0, np.array([0.5, 2.0, 1.0])], ids=["one", "each"])
+def test_the_weight_of_positives_and_its_slope(pos_weight):
+    agreement.pixelwise_agrees(
+        losses.binary_cross_entropy, independent, "weights, none", pos_weight=pos_weight
+    )
+
+
+@pytest.mark.parametrize("classes", [2, 3, 20, 100])
+def test_value_and_gradient_are_finite(classes):
+    agreement.assert_finite(losses.cross_entropy, classes=classes)
+    agreement.assert_finite(losses.binary_cross_entropy, classes=classes)
+
+
+def test_order_does_not_matter():
+    agreement.assert_order_does_not_matter(losses.cross_entropy)
+    agreement.assert_order_does_not_matter(losses.binary_cross_entropy, case="masks")

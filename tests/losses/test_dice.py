@@ -1,10 +1,12 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from lossbench import losses
-from tests.losses import reference
+from tests.losses import agreement, reference
 
 RNG = np.random.default_rng(2)
 LOGITS = RNG.normal(size=(3, 4, 5, 3)).astype(np.float32) * 2
@@ -48,6 +50,7 @@ def test_dice_is_the_formula(absent, smooth, activation, soft):
         class_weights=jnp.asarray(weights, jnp.float32),
         absent=absent,
         smooth=smooth,
+        overlap="product",
     )
     p = reference.softmax(LOGITS) if activation == "softmax" else reference.sigmoid(LOGITS)
     targets = SOFT if soft else reference.one_hot(LABELS, 3)
@@ -180,3 +183,98 @@ def test_one_class_without_background_is_refused():
             activation="sigmoid",
             include_background=False,
         )
+
+
+def formula(logits, targets, *, denominator="linear", form="ratio", **options):
+    if denominator == "squared":  # p t is the overlap that a prediction equal to t covers
+        options["overlap"] = "product"
+
+    def cost(overlap, p, t, s_n, s_d):
+        power = 2 if denominator == "squared" else 1
+        score = reference.ratio(2 * overlap + s_n, (p**power).sum() + (t**power).sum() + s_d)
+        return reference.shape(form, score)
+
+    return reference.region(cost, logits, targets, **options)
+
+
+@pytest.mark.parametrize("name", agreement.region_cases(losses.dice))
+def test_every_shared_option(name):
+    agreement.region_agrees(losses.dice, formula, name)
+
+
+@pytest.mark.parametrize("form", ["ratio", "log", "log_cosh"])
+@pytest.mark.parametrize("denominator", ["linear", "squared"])
+@pytest.mark.parametrize(
+    "name",
+    ["plain", "one class", "twenty classes", "soft", "weights", "skip", "batch, masked"],
+)
+def test_forms_and_denominators(name, form, denominator):
+    if form != "ratio" or denominator != "linear":
+        options = {"form": form, "denominator": denominator}
+        agreement.region_agrees(losses.dice, formula, name, **options)
+
+
+def test_forms_by_hand():
+    """I = 1.5, P = 2, T = 2; squares: P = 1.5. D = 3/4 or 3/3.5."""
+    p = jnp.array([[1.0, 0.5, 0.5, 0.0]])[..., None]
+    labels = jnp.array([[True, True, False, False]])
+    for denominator, score in (("linear", 3 / 4), ("squared", 3 / 3.5)):
+        options = {"activation": "identity", "smooth": 0.0, "denominator": denominator}
+        wanted = {
+            "ratio": 1 - score,
+            "log": -np.log(score),
+            "log_cosh": np.log((np.exp(1 - score) + np.exp(score - 1)) / 2),
+        }
+        for form, value in wanted.items():
+            np.testing.assert_allclose(losses.dice(p, labels, form=form, **options), value, 1e-6)
+
+
+def test_a_soft_label_is_its_own_optimum():
+    """But not with the product, which is greatest at p = 1 in the likeliest class."""
+    soft = jnp.asarray(SOFT)
+    itself = losses.dice(soft, soft, activation="identity")
+    np.testing.assert_allclose(itself, 0, atol=1e-6)
+    assert np.all(losses.dice(soft, soft, activation="identity", overlap="product") > 0.1)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        other = jnp.asarray(rng.dirichlet(np.ones(3), (3, 4, 5)), jnp.float32)
+        for form, denominator in itertools.product(
+            ("ratio", "log", "log_cosh"), ("linear", "squared")
+        ):
+            options = {"activation": "identity", "form": form, "denominator": denominator}
+            np.testing.assert_allclose(losses.dice(soft, soft, **options), 0, atol=1e-6)
+            assert np.all(losses.dice(other, soft, **options) > losses.dice(soft, soft, **options))
+
+
+@pytest.mark.parametrize("overlap", ["l1", "product"])
+def test_hard_labels_do_not_know_the_overlap(overlap):
+    hard = jnp.asarray(reference.one_hot(LABELS, 3), jnp.float32)
+    value = losses.dice(jnp.asarray(LOGITS), hard, overlap=overlap)
+    np.testing.assert_allclose(value, losses.dice(jnp.asarray(LOGITS), jnp.asarray(LABELS)), 1e-6)
+
+
+@pytest.mark.parametrize("form", ["ratio", "log", "log_cosh"])
+@pytest.mark.parametrize("denominator", ["linear", "squared"])
+def test_value_and_gradient_are_finite(form, denominator):
+    for absent in ("smooth", "skip", "suppress"):
+        options = {"form": form, "denominator": denominator, "absent": absent}
+        agreement.assert_finite(losses.dice, **options)
+    options = {"form": form, "denominator": denominator, "smooth": 0.0}
+    agreement.assert_finite_near_nothing(losses.dice, **options)
+
+
+def test_order_does_not_matter():
+    agreement.assert_order_does_not_matter(losses.dice)
+    agreement.assert_order_does_not_matter(losses.dice, case="soft", absent="skip")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"form": "sqrt"}, "form: expected one of 'ratio', 'log', 'log_cosh'"),
+        ({"denominator": "cubed"}, "denominator: expected one of 'linear', 'squared'"),
+        ({"overlap": "l2"}, "overlap: expected one of 'l1', 'product'"),
+    ],
+)
+def test_wrong_new_options_are_named(options, message):
+    agreement.assert_refused(losses.dice, options, message)

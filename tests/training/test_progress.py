@@ -69,3 +69,12 @@ def test_a_terminal_gets_a_bar_with_loss_and_metric():
 
 def test_a_bar_of_a_continued_run_starts_where_it_was():
     assert "10/20" in run(Terminal(), done=10).split("\r")[1]
+
+
+def test_a_warning_is_a_line_of_its_own():
+    for stream in (io.StringIO(), Terminal()):
+        with Progress("dice, seed 0", steps=20, done=0, stream=stream) as shown:
+            shown.step(2, 0.5)
+            shown.warn("it trains nothing")
+            shown.step(4, 0.4)
+        assert "dice, seed 0: warning: it trains nothing\n" in stream.getvalue()

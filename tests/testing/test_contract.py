@@ -1,0 +1,52 @@
+"""Every loss of the catalog passes the suite."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lossbench import losses
+from lossbench.testing import CHECKS, check_loss
+
+# What these losses need that others do not: class 0 is the background in their formulas.
+SETTINGS = {
+    "asymmetric_focal": {"background": True},
+    "unified_focal": {"background": True},
+    "wasserstein_dice": {
+        "background": True,
+        "options": lambda classes: {"distances": jnp.asarray(1 - np.eye(classes), jnp.float32)},
+    },
+}
+# Cheap once one program is compiled; the others are for the long run.
+QUICK = (
+    "right costs less",
+    "saturated logits",
+    "equal logits",
+    "gradient not dead",
+    "empty mask",
+    "full mask",
+    "one-pixel mask",
+    "absent class",
+    "class permutation",
+    "mask leak",
+    "NaN under mask",
+    "all masked",
+)
+
+
+# Two small examples of 100 classes: the gradient is brought into order once (1.0), and the blocks
+# are few. `tests/losses/test_contract.py` bounds one example of ordinary size.
+MEMORY = {"lovasz_softmax": 2.4, "lovasz_hinge": 2.4, "neighbor_aware_calibration": 1.7}
+
+
+@pytest.mark.parametrize("name", losses.CATALOG)
+def test_quick_checks(name):
+    verdict = check_loss(losses.get(name), only=QUICK, **SETTINGS.get(name, {}))
+    assert verdict.passed, str(verdict)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", losses.CATALOG)
+def test_all_other_checks(name):
+    settings = {"memory_limit": MEMORY.get(name, 1.35)} | SETTINGS.get(name, {})
+    verdict = check_loss(losses.get(name), only=set(CHECKS) - set(QUICK), **settings)
+    assert verdict.passed, str(verdict)
