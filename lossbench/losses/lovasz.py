@@ -17,9 +17,12 @@ from lossbench.losses._region import (
     read_region,
 )
 from lossbench.ops.blocks import blockwise, sums_blockwise
-from lossbench.ops.classes import Parts, apart, are_apart, members
+from lossbench.ops.classes import Parts, apart, are_apart, members, split_classes, together
 from lossbench.ops.lovasz import lovasz_weights
 from lossbench.ops.sums import sum_all
+
+# Sorts of different classes run side by side on the cores, and each takes memory of its own.
+SORTED_AT_ONCE = 16
 
 
 def lovasz_softmax(
@@ -246,12 +249,13 @@ def _rank_weights(
         rows = (1, -1) if pool == "batch" else errors.shape
         return lovasz_weights(errors.reshape(rows), t.reshape(rows)).reshape(errors.shape)
 
-    if are_apart(x.classes):
-        pairs = zip(activate(x.logits), _true(x.labels, x), strict=True)
+    scores = _scores(x, activate)
+    if x.classes <= SORTED_AT_ONCE:
+        true = together(_true(x.labels, x), x.classes)
+        pairs = zip(split_classes(scores), split_classes(true), strict=True)
         return jnp.stack([of_class(score, t) for score, t in pairs], axis=-1)
 
     # One class after the other, into its place: no more than the weights is held of all classes.
-    scores = blockwise(lambda logits: activate(logits)[0], x.logits)
 
     def fill(c: Array, weights: Array) -> Array:
         t = x.labels == c if x.labels.ndim == 2 else jnp.take(x.labels, c, axis=-1)
@@ -259,3 +263,9 @@ def _rank_weights(
         return weights.at[..., c].set(of_this)
 
     return lax.fori_loop(0, x.classes, fill, scores)
+
+
+def _scores(x: Inputs, activate: Callable[[Array], Parts]) -> Float[Array, "batch pixels classes"]:
+    if are_apart(x.classes):
+        return together(activate(x.logits), x.classes)
+    return blockwise(lambda logits: activate(logits)[0], x.logits)
