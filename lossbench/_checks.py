@@ -32,6 +32,11 @@ def debug_checks() -> Iterator[None]:
         yield
 
 
+def of_values() -> bool:
+    """Whether values are checked: what a check needs is not even computed otherwise."""
+    return _DEBUG.value
+
+
 def value(holds: jax.Array, message: str, **values: jax.Array) -> None:
     """Checks a traced condition in debug mode; costs nothing otherwise."""
     if _DEBUG.value:

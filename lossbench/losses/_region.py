@@ -172,6 +172,7 @@ def mean_over_classes(
         given = divide(regions.predicted, regions.pixels)
         costs = jnp.where(regions.true > 0, costs, given)
     value = divide(jnp.sum(weights * costs, axis=1), jnp.sum(weights, axis=1))
+    value = jnp.where(regions.pixels[:, 0] > 0, value, 0)
     return value[0] if pool == "batch" else value
 
 

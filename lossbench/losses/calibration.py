@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from lossbench import _checks
-from lossbench.losses._inputs import Inputs, Number, given_weights, read
+from lossbench.losses._inputs import Inputs, Number, given_weights, number, read
 from lossbench.losses._pixelwise import reduce_costs, sided_costs, softmax_costs, times
 from lossbench.losses.cross_entropy import surprise
 from lossbench.ops.classes import (
@@ -109,8 +109,9 @@ def margin_label_smoothing(
             \max(0,\; \max_k x_{ik} - x_{ic} - m) \right]
 
     over the n pixels that count; class weights weigh the first term only. Within the margin m it is
-    the cross entropy alone; label smoothing is the same with m = 0. Under a sigmoid a class has the
-    logits x and 0: both terms are means over classes, and the penalty is :math:`\max(0, |x| - m)`.
+    the cross entropy alone; with m = 0 it is label smoothing where the true class is the largest.
+    Under a sigmoid a class has the logits x and 0: both terms are means over classes, and the
+    penalty is :math:`\max(0, |x| - m)`.
 
     Args:
         logits: raw scores.
@@ -131,8 +132,8 @@ def margin_label_smoothing(
         One value per example, `batch`, at least 0; 0 for an example that is masked whole.
 
     Gradient: smooth but for the kinks of the penalty, where it is that of one side (at equal
-    largest logits their mean); finite for every finite logit, 0 under the mask. Every order and
-    both modes of differentiation work.
+    largest logits a mean of theirs); finite for every finite logit, 0 under the mask. Every order
+    and both modes of differentiation work.
 
     Raises:
         ValueError: for shapes, dtypes or options outside the contract, and for a softmax over one
@@ -149,7 +150,7 @@ def margin_label_smoothing(
     """
     x = read(logits, labels, where, activation=activation)
     weights = given_weights(class_weights, x.classes, x.logits.dtype)
-    free = jnp.asarray(margin, x.logits.dtype)
+    free, price = number(margin, x.logits), number(alpha, x.logits)
 
     def costs(logits: Array, labels: Array) -> Parts:
         if activation == "softmax":
@@ -158,7 +159,7 @@ def margin_label_smoothing(
         else:
             sharp = sided_costs(apart(logits), labels, surprise, weights)
             penalty = [jax.nn.relu(jnp.abs(part) - free) for part in apart(logits)]
-        return [cost + alpha * extra for cost, extra in zip(sharp, penalty, strict=True)]
+        return [cost + price * extra for cost, extra in zip(sharp, penalty, strict=True)]
 
     return reduce_costs(costs, x, activation, reduction=reduction, shape=logits.shape)
 
@@ -208,8 +209,8 @@ def neighbor_aware_calibration(
         alpha: weight of the penalty; may be traced.
         kernel: "mean" over a cube of `kernel_size` pixels, or "gaussian" of width `sigma` pixels,
             the integral of the bell over each pixel, cut at 4 sigma.
-        kernel_size: odd; for "mean".
-        sigma: above 0; for "gaussian".
+        kernel_size: odd, static; for "mean".
+        sigma: above 0, static; for "gaussian".
         penalty: "l1", the absolute difference, or "l2", the squared one.
         reduction: over space: "mean", "sum", "none" (`batch *space`, or the logits' shape under a
             sigmoid; 0 if masked).
@@ -237,6 +238,7 @@ def neighbor_aware_calibration(
     _checks.choice("penalty", penalty, PENALTIES)
     x = read(logits, labels, where, activation=activation)
     weights = given_weights(class_weights, x.classes, x.logits.dtype)
+    price = number(alpha, x.logits)
     around, scale = _neighbors(x, logits.shape[1:-1], kernel, kernel_size, sigma)
 
     def costs(logits: Array, labels: Array, around: Array) -> Parts:
@@ -245,9 +247,9 @@ def neighbor_aware_calibration(
         extra = [jnp.abs(d) if penalty == "l1" else d * d for d in apart_by]
         if activation == "softmax":
             sharp = softmax_costs(logits, labels, surprise, weights)
-            return [sharp + alpha / x.classes * total(extra)]
+            return [sharp + price / x.classes * total(extra)]
         sharp = sided_costs(apart(logits), labels, surprise, weights)
-        return [cost + alpha * e for cost, e in zip(sharp, extra, strict=True)]
+        return [cost + price * e for cost, e in zip(sharp, extra, strict=True)]
 
     return reduce_costs(costs, x, activation, around, reduction=reduction, shape=logits.shape)
 

@@ -193,7 +193,7 @@ CATALOG = {
             0.0,
             False,
             False,
-            "yes",
+            "biased",
             "Murugesan et al., MICCAI 2023",
         ),
     )

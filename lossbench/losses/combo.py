@@ -1,10 +1,9 @@
 """Combo loss: a cross entropy that prices misses and false alarms, and Dice."""
 
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from lossbench import _checks
-from lossbench.losses._inputs import Number, class_weighting, divide
+from lossbench.losses._inputs import Number, class_weighting, divide, number
 from lossbench.losses._pixelwise import sided_costs
 from lossbench.losses._region import mean_over_classes, read_region, regions_of, score
 from lossbench.losses.cross_entropy import surprise
@@ -24,13 +23,13 @@ def combo(
     smooth: Number | tuple[Number, Number] = 1e-5,
     overlap: str = "l1",
     alpha: Number = 0.5,
-    beta: Number = 0.5,
+    fn_weight: Number = 0.5,
 ) -> Float[Array, "..."]:
     r"""Combo loss: weighted cross entropy and Dice loss.
 
     .. math::
-        L = \alpha \frac{1}{n C} \sum_{i,c} w_c \left[ \beta\, t_{ic} (-\log p_{ic})
-            + (1 - \beta)(1 - t_{ic}) (-\log(1 - p_{ic})) \right] + (1 - \alpha)\, L_{Dice}
+        L = \alpha \frac{1}{n C} \sum_{i,c} w_c \left[ b\, t_{ic} (-\log p_{ic})
+            + (1 - b)(1 - t_{ic}) (-\log(1 - p_{ic})) \right] + (1 - \alpha)\, L_{Dice}
 
     over the n pixels that count and the C classes. The paper subtracts the Dice score; this adds
     the Dice loss, which is larger by the constant :math:`1 - \alpha` and never negative.
@@ -56,12 +55,12 @@ def combo(
         overlap: of soft labels: "l1" is :math:`(p + t - |p - t|) / 2`, with which a prediction
             equal to the label costs 0; "product" is p t. They are the same for hard labels.
         alpha: share of the cross entropy, in [0, 1]; may be traced.
-        beta: weight of misses in the cross entropy, false alarms have 1 - beta; in [0, 1]. May be
-            traced.
+        fn_weight: weight b of misses in the cross entropy, false alarms have 1 - b; in [0, 1]. May
+            be traced.
 
     Returns:
         One value per example, `batch` (a scalar with `pool="batch"`), at least 0. An example that
-        is masked whole, or whose classes are all skipped, costs 0.
+        is masked whole costs 0; one whose classes are all skipped costs its pixels only.
 
     Gradient: smooth; finite for every finite logit. Every order and both modes of differentiation
     work.
@@ -84,7 +83,7 @@ def combo(
     dtype = x.logits.dtype
     weights = class_weighting(class_weights, x.classes, dtype)
     weights = weights if include_background else weights.at[0].set(0)
-    price = jnp.asarray(beta, dtype)
+    price, part = number(fn_weight, x.logits), number(alpha, x.logits)
 
     def both_sides(logits: Array, labels: Array) -> Array:
         """The cross entropy of every class as a question of yes and no, summed over them."""
@@ -111,4 +110,4 @@ def combo(
     classes = x.classes if include_background else x.classes - 1
     of_pixels = divide(regions.cost, regions.pixels[:, 0] * classes)
     of_pixels = of_pixels[0] if pool == "batch" else of_pixels
-    return alpha * of_pixels + (1 - alpha) * of_regions
+    return part * of_pixels + (1 - part) * of_regions

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from lossbench.losses._inputs import Inputs, Number, class_weighting, given_weights, read
+from lossbench.losses._inputs import Inputs, Number, class_weighting, given_weights, number, read
 from lossbench.losses._pixelwise import (
     masked,
     per_pixel,
@@ -77,13 +77,14 @@ def cross_entropy(
     weights = class_weighting(class_weights, x.classes, x.logits.dtype)
     given = given_weights(class_weights, x.classes, x.logits.dtype)
 
+    smoothing = number(label_smoothing, x.logits)
+
     def costs(logits: Array, labels: Array) -> Array:
         sharp = softmax_costs(logits, labels, surprise, given)
         if _is(0, label_smoothing):
             return sharp
         every = times(per_class(weights), [-log_p for log_p in log_softmax(logits)])
-        smoothed = jnp.asarray(label_smoothing, logits.dtype) / x.classes * total(every)
-        return (1 - label_smoothing) * sharp + smoothed
+        return (1 - smoothing) * sharp + smoothing / x.classes * total(every)
 
     divisor = x.pixel_count() if class_weights is None else _weight_of_labels(x, weights)
     parts = [per_pixel(costs, x)]

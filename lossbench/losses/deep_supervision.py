@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -47,7 +48,9 @@ def deep_supervision(
     Reference: Lee et al., Deeply-Supervised Nets, AISTATS 2015; Isensee et al., nnU-Net, Nature
     Methods 2021, for the weights 1, 1/2, 1/4.
     """
-    if isinstance(weights, str) and weights not in WEIGHTS:
+    named = isinstance(weights, str) and weights in WEIGHTS
+    numbers = isinstance(weights, list | tuple) and all(isinstance(w, int | float) for w in weights)
+    if not (named or numbers or isinstance(weights, jax.Array)):
         raise ValueError(
             f"weights: expected one of {WEIGHTS} or one number a level, got {weights!r}"
         )
@@ -88,6 +91,8 @@ def _nearest(x: Any, fine: tuple[int, ...], coarse: tuple[int, ...]) -> Any:
     """The pixel of the fine grid at the center of each pixel of the coarse one."""
     if x is None or fine == coarse:
         return x
+    if len(fine) != len(coarse):
+        raise ValueError(f"logits: levels of one rank expected, got {fine} and {coarse}")
     for axis, (size, wanted) in enumerate(zip(fine, coarse, strict=True), start=1):
         if size != wanted:
             centers = [int((i + 0.5) * size / wanted) for i in range(wanted)]

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from lossbench import _checks
-from lossbench.losses._inputs import Inputs, Number, given_weights, read
+from lossbench.losses._inputs import Inputs, Number, given_weights, number, read
 from lossbench.losses._pixelwise import flattened, pixelwise, reduce_costs, sided_costs
 from lossbench.ops.classes import Parts, apart, total
 from lossbench.ops.sums import sum_pixels
@@ -61,10 +61,12 @@ def focal(
     Reference: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017; the softmax form is the
     one in use for segmentation.
     """
-    dtype = _checks.compute_dtype(logits)
+    dtype = _checks.compute_dtype(jnp.asarray(logits))
+    focus = jnp.asarray(gamma, dtype)
+    alpha = None if alpha is None else jnp.asarray(alpha, dtype)
 
     def cost(right: Array, wrong: Array, foreground: Array | bool) -> Array:
-        return _balance(alpha, foreground, dtype) * focused(right, wrong, gamma)
+        return _balance(alpha, foreground) * focused(right, wrong, focus)
 
     return pixelwise(
         logits,
@@ -77,17 +79,14 @@ def focal(
     )
 
 
-def focused(right: Array, wrong: Array, gamma: Number) -> Array:
+def focused(right: Array, wrong: Array, gamma: Array) -> Array:
     """`(1 - p)^gamma * -log p`, of the surprises `-log p` and `-log(1 - p)`."""
-    return jnp.exp(-jnp.asarray(gamma, right.dtype) * wrong) * right
+    return jnp.exp(-gamma * wrong) * right
 
 
-def _balance(alpha: Number | None, foreground: Array | bool, dtype) -> Array | int:
+def _balance(alpha: Array | None, foreground: Array | bool) -> Array | int:
     """Lin's alpha for a foreground or positive, 1 - alpha for the rest."""
-    if alpha is None:
-        return 1
-    balance = jnp.asarray(alpha, dtype)
-    return jnp.where(foreground, balance, 1 - balance)
+    return 1 if alpha is None else jnp.where(foreground, alpha, 1 - alpha)
 
 
 def sigmoid_focal(
@@ -146,9 +145,11 @@ def sigmoid_focal(
     """
     _checks.choice("normalize", normalize, NORMALIZE)
     x = read(logits, labels, where, activation="sigmoid")
+    focus = number(gamma, x.logits)
+    alpha = None if alpha is None else number(alpha, x.logits)
 
     def cost(right: Array, wrong: Array, positive: Array | bool) -> Array:
-        return _balance(alpha, positive, x.logits.dtype) * focused(right, wrong, gamma)
+        return _balance(alpha, positive) * focused(right, wrong, focus)
 
     weights = given_weights(class_weights, x.classes, x.logits.dtype)
 

@@ -4,8 +4,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from lossbench import _checks
-from lossbench.losses._inputs import Number
-from lossbench.losses._region import mean_over_classes, measure, score, shape_of
+from lossbench.losses._inputs import Inputs, Number
+from lossbench.losses._region import (
+    mean_over_classes,
+    measure,
+    read_region,
+    regions_of,
+    score,
+    shape_of,
+)
 
 NORMALIZE = ("sigmoid", "clamp", "minmax")
 
@@ -82,12 +89,15 @@ def jaccard(
     Reference: Rahman and Wang, Optimizing Intersection-Over-Union in Deep Neural Networks, ISVC
     2016; soft labels: Wang et al., Jaccard Metric Losses, NeurIPS 2023.
     """
-    if normalize is not None:
+    if normalize is None:
+        regions = measure(logits, labels, where, activation=activation, pool=pool, overlap=overlap)
+    else:
         _checks.choice("normalize", normalize, NORMALIZE)
+        x = read_region(logits, labels, where, activation="sigmoid", pool=pool)
         if normalize != "sigmoid":
-            logits = _normalized(logits, where, normalize, pool)
+            x = x._replace(logits=_normalized(x, normalize, pool))
         activation = "sigmoid" if normalize == "sigmoid" else "identity"
-    regions = measure(logits, labels, where, activation=activation, pool=pool, overlap=overlap)
+        regions = regions_of(x, activation=activation, pool=pool, overlap=overlap)
     union = regions.predicted + regions.true - regions.intersection
     costs = shape_of(form, score(regions.intersection, 2 * union, smooth))
     return mean_over_classes(
@@ -100,13 +110,13 @@ def jaccard(
     )
 
 
-def _normalized(scores: Array, where: Array | None, normalize: str, pool: str) -> Array:
-    """Scores brought to [0, 1]; what lies under the mask has no say."""
-    scores = jnp.asarray(scores).astype(_checks.compute_dtype(jnp.asarray(scores)))
+def _normalized(x: Inputs, normalize: str, pool: str) -> Float[Array, "batch pixels classes"]:
+    """Scores brought to [0, 1]; what lies under the mask is 0 already and has no say."""
+    scores = x.logits
     if normalize == "clamp":
         return jnp.clip(scores, 0, 1)
-    axes = tuple(range(0 if pool == "batch" else 1, scores.ndim - 1))
-    counted = None if where is None else where[..., None]
+    axes = (0, 1) if pool == "batch" else (1,)
+    counted = None if x.where is None else x.where[..., None]
     low = jnp.min(scores, axes, keepdims=True, where=counted, initial=jnp.inf)
     high = jnp.max(scores, axes, keepdims=True, where=counted, initial=-jnp.inf)
     varies = high > low

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
+from lossbench import _checks
 from lossbench.losses._inputs import Number
 from lossbench.losses._pixelwise import pixelwise
 
@@ -58,9 +59,9 @@ def generalized_cross_entropy(
     Reference: Zhang and Sabuncu, Generalized Cross Entropy Loss for Training Deep Neural Networks
     with Noisy Labels, NeurIPS 2018.
     """
+    exponent = jnp.asarray(q, _checks.compute_dtype(jnp.asarray(logits)))
 
     def cost(right: Array, wrong: Array, foreground: Array | bool) -> Array:
-        exponent = jnp.asarray(q, right.dtype)
         # Below, the ratio is its limit to the last digit.
         small = jnp.abs(exponent) < 1e-6
         safe = jnp.where(small, 1, exponent)
@@ -132,10 +133,11 @@ def symmetric_cross_entropy(
     Reference: Wang et al., Symmetric Cross Entropy for Robust Learning with Noisy Labels, ICCV
     2019.
     """
+    dtype = _checks.compute_dtype(jnp.asarray(logits))
+    own, other, logarithm = (jnp.asarray(v, dtype) for v in (alpha, beta, log_zero))
 
     def cost(right: Array, wrong: Array, foreground: Array | bool) -> Array:
-        reverse = -jnp.asarray(log_zero, right.dtype) * jnp.exp(-wrong)
-        return alpha * right + beta * reverse
+        return own * right - other * logarithm * jnp.exp(-wrong)
 
     return pixelwise(
         logits,

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
+from lossbench import _checks
 from lossbench.losses._inputs import Number
 from lossbench.losses._pixelwise import pixelwise
 
@@ -59,9 +60,10 @@ def poly_cross_entropy(
     Reference: Leng et al., PolyLoss: A Polynomial Expansion Perspective of Classification Loss
     Functions, ICLR 2022.
     """
+    extra = jnp.asarray(epsilon, _checks.compute_dtype(jnp.asarray(logits)))
 
     def cost(right: Array, wrong: Array, foreground: Array | bool) -> Array:
-        return right + epsilon * jnp.exp(-wrong)
+        return right + extra * jnp.exp(-wrong)
 
     return pixelwise(
         logits,

@@ -2,7 +2,7 @@
 
 from jaxtyping import Array, Bool, Float, Shaped
 
-from lossbench.losses._inputs import Number, divide
+from lossbench.losses._inputs import Number, divide, number
 from lossbench.losses._region import Regions, count, mean_over_classes, read_region, totals
 
 
@@ -68,8 +68,8 @@ def sensitivity_specificity(
     x = read_region(logits, labels, where, activation=activation, pool=pool)
     missed, imagined, predicted, true = totals(x, _errors, activation=activation, pool=pool)
     pixels = count(x, pool)
-    costs = sensitivity_weight * divide(missed, true)
-    costs = costs + (1 - sensitivity_weight) * divide(imagined, pixels - true)
+    share = number(sensitivity_weight, true)
+    costs = share * divide(missed, true) + (1 - share) * divide(imagined, pixels - true)
     regions = Regions(predicted, predicted, true, pixels)
     return mean_over_classes(
         costs,

@@ -85,7 +85,9 @@ def top_k_cross_entropy(
         elements = elements * x.classes
         if counted is not None:
             counted = jnp.repeat(counted, x.classes, axis=1)
-    number = jnp.ceil(jnp.asarray(k, costs.dtype) * elements - _ROUNDING * elements)
+    number = jnp.ceil(
+        jnp.asarray(k, costs.dtype) * elements - jnp.minimum(_ROUNDING * elements, 0.5)
+    )
     number = jnp.clip(number, jnp.minimum(1, elements), elements)
     kept = largest(costs, counted, number.astype(jnp.int32)) * costs
     if reduction == "none":

@@ -2,7 +2,7 @@
 
 from jaxtyping import Array, Bool, Float, Shaped
 
-from lossbench.losses._inputs import Number
+from lossbench.losses._inputs import Number, number
 from lossbench.losses._region import (
     Regions,
     mean_over_classes,
@@ -186,5 +186,6 @@ def _index(
     """Tversky's index of each class."""
     false_positive = regions.predicted - regions.intersection
     false_negative = regions.true - regions.intersection
-    errors = fp_weight * false_positive + fn_weight * false_negative
+    fp, fn = number(fp_weight, false_positive), number(fn_weight, false_positive)
+    errors = fp * false_positive + fn * false_negative
     return score(regions.intersection, 2 * (regions.intersection + errors), smooth)

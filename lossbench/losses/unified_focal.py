@@ -72,25 +72,28 @@ def asymmetric_focal(
         logits,
         labels,
         where,
-        _asymmetric(delta, gamma),
+        _asymmetric(*_numbers(logits, delta, gamma)),
         activation=activation,
         class_weights=class_weights,
         reduction=reduction,
     )
 
 
-def _asymmetric(delta: Number, gamma: Number) -> Cost:
+def _numbers(logits: Array, *values: Number) -> tuple[Array, ...]:
+    dtype = _checks.compute_dtype(jnp.asarray(logits))
+    return tuple(jnp.asarray(value, dtype) for value in values)
+
+
+def _asymmetric(share: Array, gamma: Array) -> Cost:
     def cost(right: Array, wrong: Array, foreground: Array | bool) -> Array:
-        share = jnp.asarray(delta, right.dtype)
         of_background = (1 - share) * focused(right, wrong, gamma)
         return jnp.where(foreground, share * right, of_background)
 
     return cost
 
 
-def _symmetric(delta: Number, gamma: Number) -> Cost:
+def _symmetric(share: Array, gamma: Array) -> Cost:
     def cost(right: Array, wrong: Array, foreground: Array | bool) -> Array:
-        share = jnp.asarray(delta, right.dtype)
         return jnp.where(foreground, share, 1 - share) * focused(right, wrong, gamma)
 
     return cost
@@ -121,9 +124,9 @@ def unified_focal(
     with the focal Tversky part the mean over classes of :math:`(1 - Q_c)^{1 - \gamma}`, false
     negatives weighing :math:`\delta` and false positives :math:`1 - \delta`. Asymmetric:
     :math:`L_F` is `asymmetric_focal`, and class 0 has the exponent 1. Symmetric: :math:`L_F` is the
-    mean over pixels of :math:`\delta' (1 - p_y)^\gamma (-\log p_y)`, :math:`\delta'` being
-    :math:`1 - \delta` for class 0 and :math:`\delta` for the others. Under a sigmoid every class
-    is foreground of the Tversky part. Class weights, background, pooling and absent classes concern
+    mean over pixels of :math:`\delta' (1 - p_y)^\gamma (-\log p_y)`, :math:`\delta'` being :math:`1
+    - \delta` for class 0 and :math:`\delta` for the others. Under a sigmoid every class is
+    foreground of the Tversky part. Class weights, background, pooling and absent classes concern
     the Tversky part as they do in `tversky`; the class weights also weigh the pixels of the other
     part. The exponents are those of the authors' code: their paper's symmetric form swaps
     :math:`\gamma` and :math:`1 - \gamma`, which are the same at the default.
@@ -148,11 +151,11 @@ def unified_focal(
         weight: :math:`\lambda`, the share of the cross entropy part, in [0, 1]; may be traced.
         delta: weight of foreground and of false negatives, in [0, 1]; may be traced.
         gamma: in [0, 1): 0 focuses nothing; may be traced.
-        form: "asymmetric" treats class 0 as background; "symmetric" treats all classes alike.
+        form: "asymmetric" focuses class 0 alone; "symmetric" focuses all classes alike.
 
     Returns:
         One value per example, `batch` (a scalar with `pool="batch"`), at least 0. An example that
-        is masked whole, or whose classes are all skipped, costs 0.
+        is masked whole costs 0; one whose classes are all skipped costs its pixels only.
 
     Gradient: as those of `asymmetric_focal` and `focal_tversky`; finite for every finite logit.
     Every order and both modes of differentiation work.
@@ -175,8 +178,9 @@ def unified_focal(
     _checks.choice("activation", activation, ("softmax", "sigmoid"))
     x = read_region(logits, labels, where, activation=activation, pool=pool)
     dtype = x.logits.dtype
-    share, exponent = jnp.asarray(delta, dtype), 1 - jnp.asarray(gamma, dtype)
-    cost = _symmetric(delta, gamma) if form == "symmetric" else _asymmetric(delta, gamma)
+    share, focus, part = _numbers(x.logits, delta, gamma, weight)
+    exponent = 1 - focus
+    cost = _symmetric(share, focus) if form == "symmetric" else _asymmetric(share, focus)
     weights = given_weights(class_weights, x.classes, dtype)
 
     def costs(logits: Array, labels: Array) -> Array:
@@ -209,4 +213,4 @@ def unified_focal(
     elements = regions.pixels[:, 0] * (1 if activation == "softmax" else x.classes)
     of_pixels = divide(regions.cost, elements)
     of_pixels = of_pixels[0] if pool == "batch" else of_pixels
-    return weight * of_pixels + (1 - weight) * of_regions
+    return part * of_pixels + (1 - part) * of_regions

@@ -1,5 +1,5 @@
 """Numeric kernels that losses and metrics share; they know arrays, not losses.
 
-Dense arrays travel here in one internal layout, `batch classes pixels`: space is flat and last, so
-that a sum over pixels reads contiguous memory and the class axis can be unrolled.
+Dense arrays travel here as `batch pixels classes`, space flat. `classes` says how the class axis is
+handled, `blocks` what is done if it is long.
 """

@@ -16,8 +16,8 @@ from lossbench.training.step import Batch, namespace
 
 # A term is looked at after each of this many steps, until it has had a gradient.
 WATCHED_STEPS = 5
-# Where a logit of this size stands alone, a float32 activation is 1 to the last bit but one.
-SATURATED = 15.0
+# Where a logit leads by this much, exp(-x) is 0 in float32 and every activation is exactly flat.
+SATURATED = 104.0
 
 
 class Probe(NamedTuple):
@@ -77,7 +77,7 @@ def _probe(
     ids = labels is not None and not jnp.issubdtype(labels.dtype, jnp.inexact)
     facts = (
         _largest(read),
-        min((x.shape[-1] for x in read if x.ndim), default=0),
+        min((x.shape[-1] for x in jax.tree.leaves(read) if x.ndim), default=0),
         1 if where is None else jnp.mean(where),
         jnp.any(labels != 0) if ids else 1,
     )
@@ -146,11 +146,11 @@ def _reason(probes: Sequence[Mapping[str, float]]) -> str:
         return "it reads no output of the model"
     if always("counted", 0):
         return "its `where` counts no pixel"
-    reach = min(probe["reach"] for probe in probes)
-    if reach > SATURATED:
-        return f"activations are flat where logits are as large as {reach:.3g}"
     if always("channels", 1):
         return "the output it reads has one channel, and a softmax over one is 1 at every logit"
     if always("foreground", 0):
         return "no pixel was labeled other than class 0"
+    reach = min(probe["reach"] for probe in probes)
+    if reach > SATURATED:
+        return f"activations are flat where logits are as large as {reach:.3g}"
     return ""
