@@ -135,11 +135,13 @@ def test_degenerate_labels_give_finite_derivatives(name, loss):
         "absent class": jnp.minimum(inputs["labels"], 1),
     }
 
+    rest = {k: v for k, v in inputs.items() if k not in ("logits", "labels")}
+
     @jax.jit
     def derivatives(x, labels):
-        gradient = jax.grad(lambda x: jnp.mean(loss(x, labels)))
+        gradient = jax.grad(lambda x: jnp.mean(loss(x, labels, **rest)))
         along = jax.grad(lambda x: jnp.sum(gradient(x) * jnp.cos(x)))
-        return loss(x, labels), gradient(x), along(x)
+        return loss(x, labels, **rest), gradient(x), along(x)
 
     for kind, labels in degenerate.items():
         for x in (inputs["logits"], 1e4 * jnp.sign(inputs["logits"])):
