@@ -203,7 +203,7 @@ def class_weighting(
 
 def number(value: Number, like: Array) -> Float[Array, "..."]:
     """A hyperparameter in the dtype of the computation, whatever a user or a sweep gives."""
-    return jnp.asarray(value, like.dtype)
+    return jnp.asarray(value, _checks.compute_dtype(jnp.asarray(like)))
 
 
 def given_weights(

@@ -61,9 +61,8 @@ def focal(
     Reference: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017; the softmax form is the
     one in use for segmentation.
     """
-    dtype = _checks.compute_dtype(jnp.asarray(logits))
-    focus = jnp.asarray(gamma, dtype)
-    alpha = None if alpha is None else jnp.asarray(alpha, dtype)
+    focus = number(gamma, logits)
+    alpha = None if alpha is None else number(alpha, logits)
 
     def cost(right: Array, wrong: Array, foreground: Array | bool) -> Array:
         return _balance(alpha, foreground) * focused(right, wrong, focus)

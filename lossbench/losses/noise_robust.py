@@ -3,8 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from lossbench import _checks
-from lossbench.losses._inputs import Number
+from lossbench.losses._inputs import Number, number
 from lossbench.losses._pixelwise import pixelwise
 
 
@@ -59,7 +58,7 @@ def generalized_cross_entropy(
     Reference: Zhang and Sabuncu, Generalized Cross Entropy Loss for Training Deep Neural Networks
     with Noisy Labels, NeurIPS 2018.
     """
-    exponent = jnp.asarray(q, _checks.compute_dtype(jnp.asarray(logits)))
+    exponent = number(q, logits)
 
     def cost(right: Array, wrong: Array, foreground: Array | bool) -> Array:
         # Below, the ratio is its limit to the last digit.
@@ -133,8 +132,7 @@ def symmetric_cross_entropy(
     Reference: Wang et al., Symmetric Cross Entropy for Robust Learning with Noisy Labels, ICCV
     2019.
     """
-    dtype = _checks.compute_dtype(jnp.asarray(logits))
-    own, other, logarithm = (jnp.asarray(v, dtype) for v in (alpha, beta, log_zero))
+    own, other, logarithm = (number(v, logits) for v in (alpha, beta, log_zero))
 
     def cost(right: Array, wrong: Array, foreground: Array | bool) -> Array:
         return own * right - other * logarithm * jnp.exp(-wrong)

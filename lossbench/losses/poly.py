@@ -3,8 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from lossbench import _checks
-from lossbench.losses._inputs import Number
+from lossbench.losses._inputs import Number, number
 from lossbench.losses._pixelwise import pixelwise
 
 
@@ -60,7 +59,7 @@ def poly_cross_entropy(
     Reference: Leng et al., PolyLoss: A Polynomial Expansion Perspective of Classification Loss
     Functions, ICLR 2022.
     """
-    extra = jnp.asarray(epsilon, _checks.compute_dtype(jnp.asarray(logits)))
+    extra = number(epsilon, logits)
 
     def cost(right: Array, wrong: Array, foreground: Array | bool) -> Array:
         return right + extra * jnp.exp(-wrong)

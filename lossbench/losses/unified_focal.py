@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from lossbench import _checks
-from lossbench.losses._inputs import Number, divide, given_weights
+from lossbench.losses._inputs import Number, divide, given_weights, number
 from lossbench.losses._pixelwise import Cost, pixelwise, sided_costs, softmax_costs
 from lossbench.losses._region import mean_over_classes, power, read_region, regions_of, score
 from lossbench.losses.focal import focused
@@ -72,16 +72,11 @@ def asymmetric_focal(
         logits,
         labels,
         where,
-        _asymmetric(*_numbers(logits, delta, gamma)),
+        _asymmetric(number(delta, logits), number(gamma, logits)),
         activation=activation,
         class_weights=class_weights,
         reduction=reduction,
     )
-
-
-def _numbers(logits: Array, *values: Number) -> tuple[Array, ...]:
-    dtype = _checks.compute_dtype(jnp.asarray(logits))
-    return tuple(jnp.asarray(value, dtype) for value in values)
 
 
 def _asymmetric(share: Array, gamma: Array) -> Cost:
@@ -178,7 +173,7 @@ def unified_focal(
     _checks.choice("activation", activation, ("softmax", "sigmoid"))
     x = read_region(logits, labels, where, activation=activation, pool=pool)
     dtype = x.logits.dtype
-    share, focus, part = _numbers(x.logits, delta, gamma, weight)
+    share, focus, part = (number(v, logits) for v in (delta, gamma, weight))
     exponent = 1 - focus
     cost = _symmetric(share, focus) if form == "symmetric" else _asymmetric(share, focus)
     weights = given_weights(class_weights, x.classes, dtype)
