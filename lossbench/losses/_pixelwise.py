@@ -5,7 +5,6 @@ serves a softmax, where the cost is that of the true class, and a sigmoid, where
 itself is true or not.
 """
 
-import functools
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -17,17 +16,17 @@ from lossbench.ops.blocks import blockwise
 from lossbench.ops.classes import (
     Parts,
     apart,
-    are_apart,
-    margins,
+    are_few,
+    is_member,
     members,
     per_class,
-    softplus_both,
-    surprises,
     together,
     total,
     value_of,
 )
-from lossbench.ops.sums import sum_pixels
+from lossbench.ops.derivatives import side_by_side_derivative
+from lossbench.ops.probabilities import log_softmax, margins, softplus_both, surprise, surprises
+from lossbench.ops.sums import in_one_pass, sum_pixels
 
 REDUCTIONS = ("mean", "sum", "none")
 # Classes beyond which a vector register is full of them most of the time.
@@ -89,9 +88,9 @@ def flattened(x: Inputs) -> Inputs:
     Under a sigmoid all are treated alike, and one long axis is what XLA's CPU backend does best.
     """
     batch, pixels, classes = x.logits.shape
-    if are_apart(classes) or classes > LONGEST_VECTOR:
+    if are_few(classes) or classes > LONGEST_VECTOR:
         return x
-    (true,) = members(x.ids, classes) if x.ids is not None else [x.labels]
+    true = is_member(x.ids, classes) if x.ids is not None else x.labels
     where = None if x.where is None else jnp.repeat(x.where, classes, axis=1)
     one = (batch, pixels * classes, 1)
     return Inputs(x.logits.reshape(one), None, true.reshape(one), where)
@@ -101,8 +100,22 @@ def per_pixel(
     function: Callable[..., Array], x: Inputs, *more: Array
 ) -> Float[Array, "batch pixels"]:
     """A function of logits, labels and more arrays of pixels: whole, or many classes by blocks."""
-    evaluate = function if are_apart(x.classes) else functools.partial(blockwise, function)
-    return evaluate(x.logits, x.labels, *more)
+    evaluate = side_by_side_derivative if are_few(x.classes) else blockwise
+    return evaluate(function, x.logits, x.labels, *more)
+
+
+def softmax_surprises(
+    logits: Float[Array, "batch pixels classes"],
+    labels: Shaped[Array, "batch pixels *classes"],
+    weights: Array | None,
+) -> Float[Array, "batch pixels"]:
+    """The cross entropy of each pixel: `-log p` of its true class, times its weight."""
+    if labels.ndim == 2:
+        costs = surprise(logits, labels)
+        return costs if weights is None else costs * value_of(weights, labels)
+    true = [part.astype(logits.dtype) for part in apart(labels)]
+    costs = [-t * log_p for t, log_p in zip(true, log_softmax(logits), strict=True)]
+    return total(costs if weights is None else times(per_class(weights), costs))
 
 
 def softmax_costs(
@@ -146,15 +159,17 @@ def sided_costs(
     yes, no = (per_class(jnp.broadcast_to(side, (classes,))) for side in sides or (ones, ones))
     costs = []
     for logit, t, yes_weight, no_weight in zip(logits, true, yes, no, strict=True):
+        no_surprise, yes_surprise = softplus_both(logit)
         if jnp.issubdtype(t.dtype, jnp.floating):
-            no_surprise, yes_surprise = softplus_both(logit)
             is_true = t * cost(yes_surprise, no_surprise, True)
             is_false = (1 - t) * cost(no_surprise, yes_surprise, False)
             one = (
                 is_true + is_false if sides is None else yes_weight * is_true + no_weight * is_false
             )
         else:
-            one = cost(*softplus_both(jnp.where(t, -logit, logit)), t)
+            right = jnp.where(t, yes_surprise, no_surprise)
+            wrong = jnp.where(t, no_surprise, yes_surprise)
+            one = cost(right, wrong, t)
             one = one if sides is None else one * jnp.where(t, yes_weight, no_weight)
         costs.append(one)
     return costs if weights is None else times(per_class(weights), costs)
@@ -189,7 +204,7 @@ def reduce_pixels(
         if one_a_class:
             return together(kept, x.classes).reshape(shape)
         return kept[0].reshape(shape[:-1])
-    value = sum_pixels(masked([total(costs)], x)[0])
+    value = sum_pixels(in_one_pass(masked([total(costs)], x)[0]))
     return value if reduction == "sum" else divide(value, divisor)
 
 

@@ -8,7 +8,8 @@ from jaxtyping import Array, Float, Shaped
 
 from lossbench import _checks
 from lossbench.losses._inputs import Inputs, Number, class_weighting, divide, read
-from lossbench.ops.classes import apart, sigmoid, softmax
+from lossbench.ops.classes import apart
+from lossbench.ops.probabilities import sigmoid, softmax
 from lossbench.ops.sums import class_sums
 
 # What the labels may be compared with; "identity" takes the values for probabilities.

@@ -1,6 +1,5 @@
 """Losses that keep probabilities honest."""
 
-import functools
 import itertools
 import math
 
@@ -10,19 +9,18 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from lossbench import _checks
 from lossbench.losses._inputs import Inputs, Number, given_weights, number, read
-from lossbench.losses._pixelwise import reduce_costs, sided_costs, softmax_costs, times
-from lossbench.losses.cross_entropy import surprise
+from lossbench.losses._pixelwise import reduce_costs, sided_costs, softmax_surprises, times
+from lossbench.losses.cross_entropy import negative_log
 from lossbench.ops.classes import (
     Parts,
     apart,
-    are_apart,
+    max_of_classes,
     per_class,
-    sigmoid,
-    softmax,
     together,
     total,
 )
 from lossbench.ops.neighbors import correlate
+from lossbench.ops.probabilities import sigmoid, softmax
 from lossbench.ops.sums import truth
 
 KERNELS = ("mean", "gaussian")
@@ -154,10 +152,10 @@ def margin_label_smoothing(
 
     def costs(logits: Array, labels: Array) -> Parts:
         if activation == "softmax":
-            sharp = [softmax_costs(logits, labels, surprise, weights)]
+            sharp = [softmax_surprises(logits, labels, weights)]
             penalty = [_too_far_apart(logits, free)]
         else:
-            sharp = sided_costs(apart(logits), labels, surprise, weights)
+            sharp = sided_costs(apart(logits), labels, negative_log, weights)
             penalty = [jax.nn.relu(jnp.abs(part) - free) for part in apart(logits)]
         return [cost + price * extra for cost, extra in zip(sharp, penalty, strict=True)]
 
@@ -165,12 +163,10 @@ def margin_label_smoothing(
 
 
 def _too_far_apart(logits: Array, margin: Array) -> Array:
-    classes = apart(logits)
-    if not are_apart(logits.shape[-1]):
-        largest = jnp.max(logits, axis=-1, keepdims=True)
-        return jnp.mean(jax.nn.relu(largest - logits - margin), axis=-1)
-    largest = functools.reduce(jnp.maximum, classes)
-    return total([jax.nn.relu(largest - x - margin) for x in classes]) / len(classes)
+    largest, parts = max_of_classes(logits), apart(logits)
+    largest = largest if parts[0].ndim == 2 else largest[..., None]
+    excess = [jax.nn.relu(largest - x - margin) for x in parts]
+    return total(excess) / logits.shape[-1]
 
 
 def neighbor_aware_calibration(
@@ -246,9 +242,9 @@ def neighbor_aware_calibration(
         apart_by = [logit - u for logit, u in zip(apart(logits), shares, strict=True)]
         extra = [jnp.abs(d) if penalty == "l1" else d * d for d in apart_by]
         if activation == "softmax":
-            sharp = softmax_costs(logits, labels, surprise, weights)
+            sharp = softmax_surprises(logits, labels, weights)
             return [sharp + price / x.classes * total(extra)]
-        sharp = sided_costs(apart(logits), labels, surprise, weights)
+        sharp = sided_costs(apart(logits), labels, negative_log, weights)
         return [cost + price * e for cost, e in zip(sharp, extra, strict=True)]
 
     return reduce_costs(costs, x, activation, around, reduction=reduction, shape=logits.shape)

@@ -6,8 +6,9 @@ from lossbench import _checks
 from lossbench.losses._inputs import Number, class_weighting, divide, number
 from lossbench.losses._pixelwise import sided_costs
 from lossbench.losses._region import mean_over_classes, read_region, regions_of, score
-from lossbench.losses.cross_entropy import surprise
-from lossbench.ops.classes import apart, margins, total
+from lossbench.losses.cross_entropy import negative_log
+from lossbench.ops.classes import apart, total
+from lossbench.ops.probabilities import margins
 
 
 def combo(
@@ -88,7 +89,7 @@ def combo(
     def both_sides(logits: Array, labels: Array) -> Array:
         """The cross entropy of every class as a question of yes and no, summed over them."""
         of_class = apart(logits) if activation == "sigmoid" else [-m for m in margins(logits)]
-        return total(sided_costs(of_class, labels, surprise, weights, (price, 1 - price)))
+        return total(sided_costs(of_class, labels, negative_log, weights, (price, 1 - price)))
 
     regions = regions_of(
         x,

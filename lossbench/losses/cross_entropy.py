@@ -10,17 +10,17 @@ from lossbench.losses._pixelwise import (
     reduce_costs,
     reduce_pixels,
     sided_costs,
-    softmax_costs,
+    softmax_surprises,
     times,
 )
 from lossbench.ops.classes import (
     Parts,
     apart,
-    log_softmax,
     per_class,
     total,
     value_of,
 )
+from lossbench.ops.probabilities import log_softmax
 from lossbench.ops.sums import sum_pixels
 
 
@@ -80,7 +80,7 @@ def cross_entropy(
     smoothing = number(label_smoothing, x.logits)
 
     def costs(logits: Array, labels: Array) -> Array:
-        sharp = softmax_costs(logits, labels, surprise, given)
+        sharp = softmax_surprises(logits, labels, given)
         if _is(0, label_smoothing):
             return sharp
         every = times(per_class(weights), [-log_p for log_p in log_softmax(logits)])
@@ -91,7 +91,7 @@ def cross_entropy(
     return reduce_pixels(parts, x, divisor, reduction=reduction, shape=logits.shape)
 
 
-def surprise(right: Array, wrong: Array, foreground: Array | bool) -> Array:
+def negative_log(right: Array, wrong: Array, foreground: Array | bool) -> Array:
     """`-log p`."""
     return right
 
@@ -166,6 +166,6 @@ def binary_cross_entropy(
     sides = None if positive is None else (positive, jnp.ones((), dtype))
 
     def costs(logits: Array, labels: Array) -> Parts:
-        return sided_costs(apart(logits), labels, surprise, weights, sides)
+        return sided_costs(apart(logits), labels, negative_log, weights, sides)
 
     return reduce_costs(costs, x, "sigmoid", reduction=reduction, shape=logits.shape)

@@ -5,8 +5,8 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from lossbench import _checks
 from lossbench.losses._inputs import Number, divide, given_weights, read
-from lossbench.losses._pixelwise import REDUCTIONS, per_pixel, sided_costs, softmax_costs
-from lossbench.losses.cross_entropy import surprise
+from lossbench.losses._pixelwise import REDUCTIONS, per_pixel, sided_costs, softmax_surprises
+from lossbench.losses.cross_entropy import negative_log
 from lossbench.ops.classes import apart, together
 from lossbench.ops.hardest import largest
 from lossbench.ops.sums import sum_pixels
@@ -74,12 +74,12 @@ def top_k_cross_entropy(
     counted, elements = x.where, x.pixel_count()
 
     def of_pixels(logits: Array, labels: Array) -> Array:
-        return softmax_costs(logits, labels, surprise, weights)
+        return softmax_surprises(logits, labels, weights)
 
     if activation == "softmax":
         costs, shape = per_pixel(of_pixels, x), logits.shape[:-1]
     else:
-        parts = sided_costs(apart(x.logits), x.labels, surprise, weights)
+        parts = sided_costs(apart(x.logits), x.labels, negative_log, weights)
         every = together(parts, x.classes)
         costs, shape = every.reshape(every.shape[0], -1), logits.shape
         elements = elements * x.classes

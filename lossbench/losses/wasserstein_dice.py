@@ -2,13 +2,15 @@
 
 import functools
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from lossbench import _checks
 from lossbench.losses._inputs import Number, divide
 from lossbench.losses._region import count, pooled, read_region, score
-from lossbench.ops.classes import Parts, softmax, total
+from lossbench.ops.classes import Parts, are_few, split_classes, spread, total
+from lossbench.ops.probabilities import softmax
 from lossbench.ops.sums import class_sums
 
 WEIGHTING = ("foreground", "volume")
@@ -97,9 +99,33 @@ def _distance_to(matrix: Array, logits: Array) -> Parts:
     """What a pixel of each class would have to move: `sum_k M_ck p_k`."""
     p = softmax(logits)
     if p[0].ndim == 3:
-        return [jnp.einsum("bnk,ck->bnc", p[0], matrix, precision="highest")]
+        return [_mixed(p[0], matrix)]
+    return _mixed_apart(p, matrix)
+
+
+def _mixed_apart(p: Parts, matrix: Array) -> Parts:
     classes = range(len(p))
     return [total([matrix[c, k] * p[k] for k in classes]) for c in classes]
+
+
+@jax.custom_jvp
+def _mixed(p: Array, matrix: Array) -> Array:
+    if are_few(p.shape[-1]):
+        return jnp.stack(_mixed_apart(split_classes(p), matrix), axis=-1)
+    return jnp.einsum("bnk,ck->bnc", p, matrix, precision="highest")
+
+
+@_mixed.defjvp
+def _mixed_jvp(primals, tangents):
+    (p, matrix), (dp, d_matrix) = primals, tangents
+    if not are_few(p.shape[-1]):
+        change = jnp.einsum("bnk,ck->bnc", dp, matrix, precision="highest")
+    else:
+        # Class by class, so that the transpose is one pass side by side too.
+        classes = jnp.eye(len(matrix), dtype=dp.dtype)
+        columns = [spread(jnp.sum(dp * own[None, None], axis=-1), len(matrix)) for own in classes]
+        change = sum(column * matrix[None, None, :, k] for k, column in enumerate(columns))
+    return _mixed(p, matrix), change + _mixed(p, d_matrix)
 
 
 def _moved(distance: Array, t: Array) -> tuple[Array, ...]:

@@ -7,14 +7,13 @@ and again in the backward pass, which computes the block anew instead of reading
 
 import functools
 from collections.abc import Callable
-from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-Values = TypeVar("Values", Array, tuple[Array, ...])
+from lossbench.ops.derivatives import Values, change, change_along
 
 # Pixels times classes of a block: what a core's cache holds. An accelerator is fed with longer
 # ones. There are always enough blocks for one to be small beside the whole.
@@ -67,23 +66,14 @@ def _evaluate_jvp(function, combine, block: int, primals, tangents):
     value = _evaluate(function, combine, block, arrays, shared)
     batch, pixels, _ = arrays[0].shape
     part, count = _parts(arrays, block)
-    along = [_change(x, t) for x, t in zip(arrays, changes, strict=True)]
-    along_shared = [_change(x, t) for x, t in zip(shared, shared_changes, strict=True)]
+    along = [change(x, t) for x, t in zip(arrays, changes, strict=True)]
+    along_shared = [change(x, t) for x, t in zip(shared, shared_changes, strict=True)]
     turning = [None if c is None else jnp.moveaxis(_cut(c, count), 1, 0) for c in along]
 
     # The backward pass computes the block anew: what its derivative needs is as large as the block.
     @jax.checkpoint
     def change_in(k, turning):
-        values, moves = [*part(k), *shared], [*turning, *along_shared]
-        moving = [i for i, move in enumerate(moves) if move is not None]
-
-        def of_moving(*moved):
-            merged = list(values)
-            for i, value in zip(moving, moved, strict=True):
-                merged[i] = value
-            return function(*merged)
-
-        return jax.jvp(of_moving, [values[i] for i in moving], [moves[i] for i in moving])[1]
+        return change_along(function, [*part(k), *shared], [*turning, *along_shared])
 
     if all(c is None for c in (*along, *along_shared)):
         return value, jax.tree.map(jnp.zeros_like, value)
@@ -92,13 +82,6 @@ def _evaluate_jvp(function, combine, block: int, primals, tangents):
 
 
 _evaluate.defjvp(_evaluate_jvp, symbolic_zeros=True)
-
-
-def _change(x: Array | None, tangent) -> Array | None:
-    """The change of an array, None for one that does not change."""
-    if x is None or isinstance(tangent, jax.custom_derivatives.SymbolicZero):
-        return None
-    return tangent if jnp.issubdtype(x.dtype, jnp.floating) else None
 
 
 def _parts(arrays, block: int):

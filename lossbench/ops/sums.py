@@ -9,7 +9,8 @@ from jax import lax
 from jaxtyping import Array, Float, Shaped
 
 from lossbench.ops.blocks import sums_blockwise
-from lossbench.ops.classes import Parts, apart, are_apart, members
+from lossbench.ops.classes import Parts, apart, are_apart, are_few, members
+from lossbench.ops.derivatives import side_by_side_derivative
 
 # A plain float sum in a loop adds one element after the other: it cannot be vectorized, and over
 # 256^3 voxels it loses three digits. `LANES` partial sums side by side fill a vector register, at
@@ -19,6 +20,7 @@ CHUNKS = 64
 ROWS = 64
 
 
+@jax.custom_jvp
 def sum_pixels(x: Shaped[Array, "*leading pixels"]) -> Float[Array, "*leading"]:
     """Sums over the last axis; a boolean array is counted in integers, hence exactly.
 
@@ -35,6 +37,28 @@ def sum_pixels(x: Shaped[Array, "*leading pixels"]) -> Float[Array, "*leading"]:
     # CPU backend has for stored operands, it may merge them all the same, and is as accurate.
     partial = lax.optimization_barrier(jnp.sum(lanes, axis=-2))
     return _sum_partial(partial) + jnp.sum(rest, axis=-1)
+
+
+@sum_pixels.defjvp
+def _sum_pixels_jvp(primals, tangents):
+    # Linear; the transpose of one plain sum is one broadcast.
+    return sum_pixels(*primals), jnp.sum(tangents[0], axis=-1)
+
+
+@jax.custom_jvp
+def in_one_pass(x: Float[Array, "batch pixels"]) -> Float[Array, "batch pixels"]:
+    """`x`, computed in one pass before it is summed.
+
+    XLA's CPU backend hands the sum of a formula to a library, which takes the last operations of
+    the formula with it and leaves the operands of these to be written out one by one. It stops at a
+    selection, so a value that no cost has is looked for, and the formula stays whole.
+    """
+    return jnp.where(x == -jnp.inf, 0, x)
+
+
+@in_one_pass.defjvp
+def _in_one_pass_jvp(primals, tangents):
+    return in_one_pass(*primals), tangents[0]
 
 
 def _lanes(x: Array) -> tuple[Array, Array]:
@@ -96,35 +120,26 @@ def class_sums(
         also: of logits and labels to one value a pixel, whose sum, `batch`, comes last. Together,
             many classes need one pass and one gradient, not two to be added.
     """
-    if not are_apart(logits.shape[-1]):
-        in_block = functools.partial(_sums_of_block, function, activate, also)
-        return sums_blockwise(in_block, logits, labels, counted)
-    columns = _columns(function, activate, logits, labels, counted)
-    flat = sum_all([value for column in columns for value in column])
-    width = len(columns[0])
-    sums = tuple(jnp.stack(flat[i::width], axis=1) for i in range(width))
-    if also is None:
-        return sums
-    values = also(logits, labels)
-    return *sums, sum_pixels(values if counted is None else values * counted)
+    evaluate = sums_blockwise if not are_few(logits.shape[-1]) else side_by_side_derivative
+    sums = functools.partial(_class_sums, function, activate, also)
+    return evaluate(sums, logits, labels, counted)
 
 
-def _columns(function, activate, logits, labels, counted) -> list[tuple[Array, ...]]:
-    """The values to be summed, part by part."""
+def _class_sums(function, activate, also, logits, labels, counted) -> tuple[Array, ...]:
     predicted = activate(logits)
     true = truth(labels, logits.shape[-1], logits.dtype)
     columns = [function(p, t) for p, t in zip(predicted, true, strict=True)]
-    if counted is None:
-        return columns
-    return [tuple(_like(counted, value) * value for value in column) for column in columns]
-
-
-def _sums_of_block(function, activate, also, logits, labels, counted) -> tuple[Array, ...]:
-    (column,) = _columns(function, activate, logits, labels, counted)
-    if also is not None:
-        values = also(logits, labels)
-        column = (*column, values if counted is None else values * counted)
-    return tuple(jnp.sum(value, axis=1) for value in column)
+    if counted is not None:
+        columns = [tuple(_like(counted, value) * value for value in column) for column in columns]
+    besides = [] if also is None else [also(logits, labels)]
+    besides = besides if counted is None else [counted * value for value in besides]
+    if not are_apart(logits.shape[-1]):
+        (column,) = columns
+        return tuple(jnp.sum(value, axis=1) for value in (*column, *besides))
+    flat = sum_all([value for column in columns for value in column])
+    width = len(columns[0])
+    sums = [jnp.stack(flat[i::width], axis=1) for i in range(width)]
+    return (*sums, *(sum_pixels(in_one_pass(value)) for value in besides))
 
 
 def _like(counted: Array, part: Array) -> Array:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lossbench.ops import blocks, classes, sums
+from lossbench.ops import blocks, classes, probabilities, sums
 
 BLOCK = sums.CHUNKS * sums.LANES
 # Around one row and two, the longest rows, more partial sums than are added at once, and primes.
@@ -109,7 +109,7 @@ def test_sums_of_many_classes_hold_their_digits(pixels):
     x = jnp.full((1, pixels, 17), np.log(1 / 9), jnp.float32)
     ids = jnp.arange(pixels, dtype=jnp.int32)[None] % 17
     overlap, predicted = jax.jit(
-        lambda x: sums.class_sums(lambda p, t: (p * t, p), classes.sigmoid, x, ids, None)
+        lambda x: sums.class_sums(lambda p, t: (p * t, p), probabilities.sigmoid, x, ids, None)
     )(x)
     p = 1 / (1 + np.exp(-np.float64(x[0, 0, 0])))
     np.testing.assert_allclose(predicted, np.full((1, 17), p * pixels), rtol=1e-5)
@@ -162,7 +162,7 @@ def inputs(kind, size, pixels, masked):
 
 def class_sums(x, labels, where, sharpness):
     counted = None if where is None else jnp.asarray(where, x.dtype)
-    activate = lambda logits: classes.softmax(logits * sharpness)  # noqa: E731
+    activate = lambda logits: probabilities.softmax(logits * sharpness)  # noqa: E731
     return sums.class_sums(measured, activate, x, jnp.asarray(labels), counted)
 
 
@@ -196,7 +196,7 @@ def test_one_more_sum_of_pixels_comes_last_with_its_gradient(form, masked):
 
     def run(x):
         return sums.class_sums(
-            lambda p, t: (p * t, p), classes.sigmoid, x, jnp.asarray(ids), counted, also=also
+            lambda p, t: (p * t, p), probabilities.sigmoid, x, jnp.asarray(ids), counted, also=also
         )
 
     (overlap, predicted, last), gradient = jax.jit(
