@@ -273,7 +273,9 @@ def test_both_orders_of_derivatives_are_finite_for_saturated_logits(form):
     ids = random_ids(3, 1, 64)
 
     def weighted(x):
-        values = jax.tree.leaves(every_function(x, ids, ("log_softmax", "surprise", "surprises", "margins")))
+        values = jax.tree.leaves(
+            every_function(x, ids, ("log_softmax", "surprise", "surprises", "margins"))
+        )
         return sum(jnp.sum(jnp.sin(value)) for value in values)
 
     first, second = jax.jit(
