@@ -104,6 +104,12 @@ def _add_cost(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--seconds", type=float, default=20.0, help="no new round after so many, from 3 on"
     )
+    command.add_argument(
+        "--keep-memory",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep freed memory in the process, so that page faults fall on nobody",
+    )
     command.add_argument("--out", type=Path, default=Path("runs/cost"), metavar="DIR")
 
 
@@ -164,6 +170,7 @@ def _cost(options: argparse.Namespace) -> int:
         rounds=options.rounds,
         seconds=options.seconds,
         command=options.command_line,
+        keep_memory=options.keep_memory,
     )
     try:
         measured = run.cost(asked, options.out, say=_say)

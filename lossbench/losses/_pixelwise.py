@@ -104,6 +104,13 @@ def per_pixel(
     return evaluate(function, x.logits, x.labels, *more)
 
 
+def cross_entropies(x: Inputs, weights: Array | None) -> Float[Array, "batch pixels"]:
+    """The cross entropy of each pixel; that of class ids holds nothing of the logits' size."""
+    if x.ids is not None:
+        return softmax_surprises(x.logits, x.ids, weights)
+    return per_pixel(lambda logits, labels: softmax_surprises(logits, labels, weights), x)
+
+
 def softmax_surprises(
     logits: Float[Array, "batch pixels classes"],
     labels: Shaped[Array, "batch pixels *classes"],

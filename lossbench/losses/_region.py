@@ -10,7 +10,7 @@ from lossbench import _checks
 from lossbench.losses._inputs import Inputs, Number, class_weighting, divide, read
 from lossbench.ops.classes import apart
 from lossbench.ops.probabilities import sigmoid, softmax
-from lossbench.ops.sums import class_sums
+from lossbench.ops.sums import class_sums, truth
 
 # What the labels may be compared with; "identity" takes the values for probabilities.
 ACTIVATE = {"softmax": softmax, "sigmoid": sigmoid, "identity": apart}
@@ -70,7 +70,12 @@ def totals(
     cost: Callable[[Array, Array], Array] | None = None,
 ) -> tuple[Float[Array, "rows ..."], ...]:
     """Sums over the pool of functions of prediction and truth, one a class; a cost's comes last."""
-    sums = class_sums(function, ACTIVATE[activation], x.logits, x.labels, x.counted(), cost)
+
+    def columns(logits: Array, labels: Array) -> list[tuple[Array, ...]]:
+        true = truth(labels, x.classes, logits.dtype)
+        return [function(p, t) for p, t in zip(ACTIVATE[activation](logits), true, strict=True)]
+
+    sums = class_sums(columns, x.logits, x.labels, x.counted(), also=cost)
     return tuple(pooled(total, pool) for total in sums)
 
 

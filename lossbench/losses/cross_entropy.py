@@ -1,10 +1,12 @@
 """Cross entropy over exclusive classes and over independent ones."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from lossbench.losses._inputs import Inputs, Number, class_weighting, given_weights, number, read
 from lossbench.losses._pixelwise import (
+    cross_entropies,
     masked,
     per_pixel,
     reduce_costs,
@@ -16,12 +18,13 @@ from lossbench.losses._pixelwise import (
 from lossbench.ops.classes import (
     Parts,
     apart,
+    are_apart,
     per_class,
     total,
     value_of,
 )
 from lossbench.ops.probabilities import log_softmax
-from lossbench.ops.sums import sum_pixels
+from lossbench.ops.sums import sum_pixels, truth
 
 
 def cross_entropy(
@@ -62,7 +65,8 @@ def cross_entropy(
         ValueError: for shapes or dtypes outside the contract, and for one class.
 
     Example:
-        >>> import jax.numpy as jnp
+        >>> import jax
+    import jax.numpy as jnp
         >>> logits = jnp.array([[[2.0, 0.0], [0.0, 2.0]]])  # 1 example, 2 pixels, 2 classes
         >>> print(f"{cross_entropy(logits, jnp.array([[0, 0]]))[0]:.3f}")
         1.127
@@ -76,19 +80,16 @@ def cross_entropy(
     x = read(logits, labels, where, activation="softmax")
     weights = class_weighting(class_weights, x.classes, x.logits.dtype)
     given = given_weights(class_weights, x.classes, x.logits.dtype)
-
     smoothing = number(label_smoothing, x.logits)
 
-    def costs(logits: Array, labels: Array) -> Array:
+    def smoothed(logits: Array, labels: Array) -> Array:
         sharp = softmax_surprises(logits, labels, given)
-        if _is(0, label_smoothing):
-            return sharp
         every = times(per_class(weights), [-log_p for log_p in log_softmax(logits)])
         return (1 - smoothing) * sharp + smoothing / x.classes * total(every)
 
     divisor = x.pixel_count() if class_weights is None else _weight_of_labels(x, weights)
-    parts = [per_pixel(costs, x)]
-    return reduce_pixels(parts, x, divisor, reduction=reduction, shape=logits.shape)
+    costs = cross_entropies(x, given) if _is(0, label_smoothing) else per_pixel(smoothed, x)
+    return reduce_pixels([costs], x, divisor, reduction=reduction, shape=logits.shape)
 
 
 def negative_log(right: Array, wrong: Array, foreground: Array | bool) -> Array:
@@ -148,7 +149,8 @@ def binary_cross_entropy(
         ValueError: for shapes or dtypes outside the contract.
 
     Example:
-        >>> import jax.numpy as jnp
+        >>> import jax
+    import jax.numpy as jnp
         >>> logits = jnp.array([[[2.0], [-2.0]]])  # 1 example, 2 pixels, 1 class
         >>> print(f"{binary_cross_entropy(logits, jnp.array([[True, True]]))[0]:.3f}")
         1.127
@@ -166,6 +168,25 @@ def binary_cross_entropy(
     sides = None if positive is None else (positive, jnp.ones((), dtype))
 
     def costs(logits: Array, labels: Array) -> Parts:
+        plain = weights is None and sides is None and reduction != "none"
+        if plain and are_apart(x.classes):
+            return [_sum_of_surprises(apart(logits), truth(labels, x.classes, dtype))]
         return sided_costs(apart(logits), labels, negative_log, weights, sides)
 
     return reduce_costs(costs, x, "sigmoid", reduction=reduction, shape=logits.shape)
+
+
+def _sum_of_surprises(logits: Parts, true: Parts) -> Float[Array, "batch pixels"]:
+    """The sum over classes of what `sided_costs` gives each, with one logarithm for all of them.
+
+    `log(1 + exp(x)) = max(x, 0) + log(1 + e)` with `e = exp(-|x|)`, and the logarithms add up to
+    that of a product, whose distance from 1 keeps the digits of the smallest e.
+    """
+    sides = [
+        t * jax.nn.relu(-x) + (1 - t) * jax.nn.relu(x) for x, t in zip(logits, true, strict=True)
+    ]
+    above_one = jnp.zeros_like(logits[0])
+    for x in logits:
+        e = jnp.exp(-jnp.abs(x))
+        above_one = above_one + e + above_one * e
+    return total(sides) + jnp.log1p(above_one)

@@ -16,10 +16,10 @@ from lossbench.losses._region import (
     pooled,
     read_region,
 )
-from lossbench.ops.blocks import blockwise, sums_blockwise
+from lossbench.ops.blocks import blockwise
 from lossbench.ops.classes import Parts, apart, are_apart, members, split_classes, together
 from lossbench.ops.lovasz import lovasz_weights
-from lossbench.ops.sums import sum_all
+from lossbench.ops.sums import class_sums
 
 # Sorts of different classes run side by side on the cores, and each takes memory of its own.
 SORTED_AT_ONCE = 16
@@ -199,29 +199,18 @@ def _mean_over_classes(
             "labels: a Lovász loss needs hard labels, class ids or one bool mask a class; "
             f"got probabilities ({x.labels.dtype})"
         )
-    counted = x.counted()
 
-    def columns(logits: Array, labels: Array, weights: Parts, counted: Array | None):
+    def columns(logits: Array, labels: Array, weights: Array) -> list[tuple[Array, ...]]:
         """What is summed for each class: weighted errors, probabilities, members."""
-        for score, t, weight in zip(activate(logits), _true(labels, x), weights, strict=True):
+        parts = zip(activate(logits), _true(labels, x), apart(weights), strict=True)
+        values = []
+        for score, t, weight in parts:
             p = score if probability is None else probability(score)
-            values = (weight * error(score, t), p, t.astype(p.dtype))
-            if counted is not None:
-                inside = counted if p.ndim == 2 else counted[..., None]
-                values = tuple(value * inside for value in values)
-            yield values
+            values.append((weight * error(score, t), p, t.astype(p.dtype)))
+        return values
 
     weights = lax.stop_gradient(_rank_weights(x, activate, error, pool))
-    if are_apart(x.classes):
-        sums = [sum_all(list(c)) for c in columns(x.logits, x.labels, apart(weights), counted)]
-        costs, given, true = (jnp.stack(part, axis=1) for part in zip(*sums, strict=True))
-    else:
-
-        def in_block(logits: Array, labels: Array, weights: Array, counted: Array | None):
-            (values,) = columns(logits, labels, [weights], counted)
-            return tuple(jnp.sum(value, axis=1) for value in values)
-
-        costs, given, true = sums_blockwise(in_block, x.logits, x.labels, weights, counted)
+    costs, given, true = class_sums(columns, x.logits, x.labels, x.counted(), weights)
     given, true = pooled(given, pool), pooled(true, pool)
     return mean_over_classes(
         pooled(costs, pool),

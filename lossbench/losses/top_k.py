@@ -5,7 +5,7 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from lossbench import _checks
 from lossbench.losses._inputs import Number, divide, given_weights, read
-from lossbench.losses._pixelwise import REDUCTIONS, per_pixel, sided_costs, softmax_surprises
+from lossbench.losses._pixelwise import REDUCTIONS, cross_entropies, sided_costs
 from lossbench.losses.cross_entropy import negative_log
 from lossbench.ops.classes import apart, together
 from lossbench.ops.hardest import largest
@@ -73,11 +73,8 @@ def top_k_cross_entropy(
     weights = given_weights(class_weights, x.classes, x.logits.dtype)
     counted, elements = x.where, x.pixel_count()
 
-    def of_pixels(logits: Array, labels: Array) -> Array:
-        return softmax_surprises(logits, labels, weights)
-
     if activation == "softmax":
-        costs, shape = per_pixel(of_pixels, x), logits.shape[:-1]
+        costs, shape = cross_entropies(x, weights), logits.shape[:-1]
     else:
         parts = sided_costs(apart(x.logits), x.labels, negative_log, weights)
         every = together(parts, x.classes)

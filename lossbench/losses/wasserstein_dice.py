@@ -9,9 +9,17 @@ from jaxtyping import Array, Bool, Float, Shaped
 from lossbench import _checks
 from lossbench.losses._inputs import Number, divide
 from lossbench.losses._region import count, pooled, read_region, score
-from lossbench.ops.classes import Parts, are_few, split_classes, spread, total
+from lossbench.ops.classes import (
+    are_apart,
+    are_few,
+    side_by_side,
+    split_classes,
+    spread,
+    total,
+    value_of,
+)
 from lossbench.ops.probabilities import softmax
-from lossbench.ops.sums import class_sums
+from lossbench.ops.sums import class_sums, truth
 
 WEIGHTING = ("foreground", "volume")
 
@@ -80,8 +88,8 @@ def wasserstein_dice(
     matrix = jnp.asarray(distances, x.logits.dtype)
     _checks.shape("distances", matrix, (x.classes, x.classes), "true class, predicted class")
     matrix = divide(matrix, jnp.max(matrix))
-    to_each = functools.partial(_distance_to, matrix)
-    sums = class_sums(_moved, to_each, x.logits, x.labels, x.counted())
+    columns = functools.partial(_moved, matrix)
+    sums = class_sums(columns, x.logits, x.labels, x.counted())
     distance, true = (pooled(part, pool) for part in sums)
     if weighting == "volume":
         alpha = 1 / (true + 1)
@@ -95,38 +103,47 @@ def wasserstein_dice(
     return value[0] if pool == "batch" else value
 
 
-def _distance_to(matrix: Array, logits: Array) -> Parts:
-    """What a pixel of each class would have to move: `sum_k M_ck p_k`."""
-    p = softmax(logits)
-    if p[0].ndim == 3:
-        return [_mixed(p[0], matrix)]
-    return _mixed_apart(p, matrix)
-
-
-def _mixed_apart(p: Parts, matrix: Array) -> Parts:
-    classes = range(len(p))
-    return [total([matrix[c, k] * p[k] for k in classes]) for c in classes]
+def _moved(matrix: Array, logits: Array, labels: Array) -> list[tuple[Array, ...]]:
+    """For each class `t_c sum_k M_ck p_k`, what its pixels have to move, and `t_c`."""
+    classes = logits.shape[-1]
+    true = truth(labels, classes, logits.dtype)
+    if labels.ndim == 2 and are_few(classes):
+        moved = _distance(logits, matrix, labels)
+        distances = [moved] * classes if are_apart(classes) else [spread(moved, classes)]
+    elif are_apart(classes):
+        p = softmax(logits)
+        distances = [total([m * p_k for m, p_k in zip(row, p, strict=True)]) for row in matrix]
+    else:
+        (p,) = softmax(logits)
+        distances = [jnp.einsum("bnk,ck->bnc", p, matrix, precision="highest")]
+    return [(distance * t, t) for distance, t in zip(distances, true, strict=True)]
 
 
 @jax.custom_jvp
-def _mixed(p: Array, matrix: Array) -> Array:
-    if are_few(p.shape[-1]):
-        return jnp.stack(_mixed_apart(split_classes(p), matrix), axis=-1)
-    return jnp.einsum("bnk,ck->bnc", p, matrix, precision="highest")
+def _distance(logits: Array, matrix: Array, ids: Array) -> Float[Array, "batch pixels"]:
+    """`D = sum_k M_yk p_k` of the class y of each pixel, of few classes.
+
+    Its derivative is `sum_k p_k (M_yk - D) dx_k`.
+    """
+    p = softmax(logits)
+    p = p if len(p) == len(matrix) else split_classes(p[0])
+    return total([value_of(to_k, ids) * p_k for to_k, p_k in zip(matrix.T, p, strict=True)])
 
 
-@_mixed.defjvp
-def _mixed_jvp(primals, tangents):
-    (p, matrix), (dp, d_matrix) = primals, tangents
-    if not are_few(p.shape[-1]):
-        change = jnp.einsum("bnk,ck->bnc", dp, matrix, precision="highest")
-    else:
-        # Class by class, so that the transpose is one pass side by side too.
-        classes = jnp.eye(len(matrix), dtype=dp.dtype)
-        columns = [spread(jnp.sum(dp * own[None, None], axis=-1), len(matrix)) for own in classes]
-        change = sum(column * matrix[None, None, :, k] for k, column in enumerate(columns))
-    return _mixed(p, matrix), change + _mixed(p, d_matrix)
+@_distance.defjvp
+def _distance_jvp(primals, tangents):
+    (logits, matrix, ids), (dx, d_matrix, _) = primals, tangents
+    distance = _distance(*primals)
+    with side_by_side():
+        (p,) = softmax(logits)
+        change = jnp.sum(p * (_rows(matrix, ids) - distance[..., None]) * dx, axis=-1)
+        return distance, change + jnp.sum(p * _rows(d_matrix, ids), axis=-1)
 
 
-def _moved(distance: Array, t: Array) -> tuple[Array, ...]:
-    return distance * t, t
+def _rows(matrix: Array, ids: Array) -> Float[Array, "batch pixels classes"]:
+    """`M_y` of the class y of each pixel."""
+    first, *rest = [value_of(to_k, ids)[..., None] for to_k in matrix.T]
+    rows = jnp.broadcast_to(first, (*ids.shape, len(matrix)))
+    for k, distance in enumerate(rest, start=1):
+        rows = jnp.where((jnp.arange(len(matrix)) == k)[None, None], distance, rows)
+    return rows

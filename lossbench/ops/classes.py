@@ -117,6 +117,16 @@ def spread(x: Shaped[Array, "*leading"], classes: int) -> Shaped[Array, "*leadin
     return jnp.broadcast_to(x[..., None], (*x.shape, classes))
 
 
+def stored(change: Array, never: Bool[Array, "..."]) -> Array:
+    """`change`, in a derivative, whose transpose is stored before it is spread over an axis.
+
+    XLA's CPU backend repeats for each element what it deems cheap, and stores instead every costly
+    operand of it. It never repeats a division, so this divides by ones that it does not know to be
+    ones: nowhere is `never` true.
+    """
+    return change / jnp.where(never, 2, 1).astype(change.dtype)
+
+
 def over_classes(
     reduce: Callable, combine: Callable, x: Shaped[Array, "*leading classes"]
 ) -> Shaped[Array, "*leading"]:

@@ -22,6 +22,7 @@ from lossbench.ops.classes import (
     over_classes,
     split_classes,
     spread,
+    stored,
     total,
 )
 
@@ -38,8 +39,7 @@ def softmax(logits: Float[Array, "batch pixels classes"]) -> Parts:
 def _softmax(logits: Array) -> Array:
     if not are_few(logits.shape[-1]):
         return jax.nn.softmax(logits, axis=-1)
-    # Stored once: XLA would compute the exponentials anew for each sum that reads them.
-    return lax.optimization_barrier(jnp.exp(_log_probabilities(logits)))
+    return jnp.exp(_log_probabilities(logits))
 
 
 @_softmax.defjvp
@@ -88,50 +88,69 @@ def _log_softmax_jvp(primals, tangents):
 
 
 def _log_probabilities(logits: Array) -> Array:
-    """Of few classes. The largest logit first: a common offset of all takes no digits."""
+    """The largest logit first: a common offset of all takes no digits."""
     largest, log_sum = _log_sum_exp(logits)
     return (logits - largest[..., None]) - log_sum[..., None]
 
 
 def _log_sum_exp(logits: Array) -> tuple[Array, Array]:
-    """The largest x of few classes, and `log sum_k exp(x_k - largest)`.
+    """The largest x, and `log sum_k exp(x_k - largest)`."""
+    if are_few(logits.shape[-1]):
+        largest, rest = _largest_and_rest(logits)
+        return largest, jnp.log1p(rest)
+    largest = jnp.max(logits, axis=-1)
+    return largest, jnp.log(jnp.sum(jnp.exp(logits - largest[..., None]), axis=-1))
 
-    The sum is 1 and the rest, which keeps its digits however small it is.
+
+def _largest_and_rest(logits: Array) -> tuple[Array, Array]:
+    """The largest x of few classes, and the sum of `exp(x_k - largest)` over all but one such k.
+
+    The exponentials of all sum to 1 and the rest, which keeps its digits however small it is.
     """
-    largest, top = largest_of_classes(logits)
-    shares = [jnp.where(top == c, 0, jnp.exp(x - largest)) for c, x in _numbered(logits)]
-    return largest, jnp.log1p(total(shares))
+    largest, *rest = split_classes(logits)
+    for c, x in enumerate(rest):
+        largest, rest[c] = jnp.maximum(largest, x), jnp.minimum(largest, x)
+    return largest, total([jnp.exp(x - largest) for x in rest])
 
 
 def _numbered(logits: Array) -> list[tuple[int, Array]]:
     return list(enumerate(split_classes(logits)))
 
 
+@jax.custom_jvp
 def surprise(
     logits: Float[Array, "batch pixels classes"], ids: Int[Array, "batch pixels"]
 ) -> Float[Array, "batch pixels"]:
     """`-log p_y` of the class y = ids at each pixel, p the softmax.
 
-    It keeps its digits however saturated the logits are. An id outside the classes gives a finite
-    value without meaning. Its derivative is `sum_k p_k dx_k - dx_y`.
+    Of few classes it keeps its digits however saturated the logits are; of many it is exact to
+    1e-7. An id outside the classes gives a finite value without meaning. Its derivative is
+    `sum_k p_k dx_k - dx_y`.
     """
-    if are_few(logits.shape[-1]):
-        return _surprise_of_few(logits, ids)
-    return surprises(logits, ids)[0]
-
-
-@jax.custom_jvp
-def _surprise_of_few(logits: Array, ids: Array) -> Array:
     largest, log_sum = _log_sum_exp(logits)
     return (largest - lookup(logits, ids)) + log_sum
 
 
-@_surprise_of_few.defjvp
-def _surprise_of_few_jvp(primals, tangents):
+@surprise.defjvp
+def _surprise_jvp(primals, tangents):
     (logits, ids), (dx, _) = primals, tangents
-    p = _softmax(logits)
+    p = _probabilities(logits)
     pull = jnp.where(is_member(ids, logits.shape[-1]), p - 1, p)
-    return _surprise_of_few(logits, ids), jnp.sum(pull * dx, axis=-1)
+    return surprise(logits, ids), jnp.sum(pull * dx, axis=-1)
+
+
+@jax.custom_jvp
+def _probabilities(logits: Array) -> Array:
+    """The softmax; of many classes from what the surprise has stored, of few the stored one."""
+    if are_few(logits.shape[-1]):
+        return _softmax(logits)
+    return jnp.exp(_log_probabilities(logits))
+
+
+@_probabilities.defjvp
+def _probabilities_jvp(primals, tangents):
+    p, (dx,) = _probabilities(*primals), tangents
+    return p, p * (dx - spread(jnp.sum(p * dx, axis=-1), p.shape[-1]))
 
 
 def surprises(
@@ -159,18 +178,8 @@ def _margin(logits: Array, ids: Array) -> Array:
 def _margin_jvp(primals, tangents):
     (logits, ids), (dx, _) = primals, tangents
     pull = jnp.where(is_member(ids, logits.shape[-1]), -1, _shares_of_others(logits, ids))
-    _, log_sum = _log_sum_exp_of_others(logits, ids)
-    return _margin(logits, ids), _stored(jnp.sum(pull * dx, axis=-1), log_sum)
-
-
-def _stored(change: Array, log_sum: Array) -> Array:
-    """`change`, whose transpose is stored before it is spread over the classes.
-
-    XLA's CPU backend repeats for each class what it deems cheap and stores every costly operand of
-    it. It never repeats a division, and this one is by ones that it does not know to be ones: no
-    such logarithm, of a sum that holds a 1, is below -1.
-    """
-    return change / jnp.where(log_sum < -1, 2, 1).astype(change.dtype)
+    _, log_sum = _log_sum_exp_of_others(logits, ids)  # of a sum that holds a 1
+    return _margin(logits, ids), stored(jnp.sum(pull * dx, axis=-1), log_sum < 0)
 
 
 @jax.custom_jvp

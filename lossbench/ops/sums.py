@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float, Shaped
 
 from lossbench.ops.blocks import sums_blockwise
-from lossbench.ops.classes import Parts, apart, are_apart, are_few, members
+from lossbench.ops.classes import Parts, apart, are_apart, are_few, members, stored
 from lossbench.ops.derivatives import side_by_side_derivative
 
 # A plain float sum in a loop adds one element after the other: it cannot be vectorized, and over
@@ -88,7 +88,8 @@ def sum_all(columns: list[Float[Array, "batch pixels"]]) -> list[Float[Array, " 
     lanes, rest = zip(*map(_lanes, columns), strict=True)
     zero = jnp.zeros((), columns[0].dtype)
     partial = lax.reduce(lanes, (zero,) * len(lanes), _add, (2,))
-    return [_sum_partial(a) + jnp.sum(b, axis=-1) for a, b in zip(partial, rest, strict=True)]
+    # What is left is little, and one small program for all columns beats one for each.
+    return list(_sum_partial(jnp.stack(partial)) + jnp.sum(jnp.stack(rest), axis=-1))
 
 
 def _add(a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -102,42 +103,45 @@ def _sum_all_jvp(primals, tangents):
 
 
 def class_sums(
-    function: Callable[[Array, Array], tuple[Array, ...]],
-    activate: Callable[..., Parts],
+    columns: Callable[..., list[tuple[Array, ...]]],
     logits: Float[Array, "batch pixels classes"],
     labels: Shaped[Array, "batch pixels *classes"],
     counted: Float[Array, "batch pixels"] | None,
+    *more: Array,
     also: Callable[[Array, Array], Array] | None = None,
 ) -> tuple[Float[Array, "batch ..."], ...]:
-    """Sums over pixels of functions of prediction and truth, one an example and class.
+    """Sums over pixels of several values, one an example and class.
 
     Args:
-        function: of the prediction p and the truth t of a class to the values to be summed.
-        activate: of the logits to the predictions.
+        columns: of logits, labels and more to the values to be summed: for each part (see
+            `ops.classes`) a tuple of them.
         logits: the logits, finite also where masked.
         labels: class ids (integer), or one value a class (bool or floating).
         counted: 1 where a pixel counts, 0 where masked; None counts everything.
+        more: other arrays `batch pixels ...`.
         also: of logits and labels to one value a pixel, whose sum, `batch`, comes last. Together,
             many classes need one pass and one gradient, not two to be added.
     """
     evaluate = sums_blockwise if not are_few(logits.shape[-1]) else side_by_side_derivative
-    sums = functools.partial(_class_sums, function, activate, also)
-    return evaluate(sums, logits, labels, counted)
+    sums = functools.partial(_class_sums, columns, also)
+    return evaluate(sums, logits, labels, counted, *more)
 
 
-def _class_sums(function, activate, also, logits, labels, counted) -> tuple[Array, ...]:
-    predicted = activate(logits)
-    true = truth(labels, logits.shape[-1], logits.dtype)
-    columns = [function(p, t) for p, t in zip(predicted, true, strict=True)]
-    if counted is not None:
-        columns = [tuple(_like(counted, value) * value for value in column) for column in columns]
+def _class_sums(columns, also, logits, labels, counted, *more) -> tuple[Array, ...]:
+    values = columns(logits, labels, *more)
     besides = [] if also is None else [also(logits, labels)]
-    besides = besides if counted is None else [counted * value for value in besides]
+    if counted is not None:
+        values = [tuple(_like(counted, value) * value for value in column) for column in values]
+        besides = [counted * value for value in besides]
     if not are_apart(logits.shape[-1]):
-        (column,) = columns
-        return tuple(jnp.sum(value, axis=1) for value in (*column, *besides))
-    flat = sum_all([value for column in columns for value in column])
-    width = len(columns[0])
+        (column,) = values
+        sums = [jnp.sum(value, axis=1) for value in column]
+        if are_few(logits.shape[-1]):
+            infinite = jnp.any(logits[:, :1] == jnp.inf, axis=1)
+            sums = [stored(value, infinite) for value in sums]
+        return (*sums, *(jnp.sum(value, axis=1) for value in besides))
+    flat = sum_all([value for column in values for value in column])
+    width = len(values[0])
     sums = [jnp.stack(flat[i::width], axis=1) for i in range(width)]
     return (*sums, *(sum_pixels(in_one_pass(value)) for value in besides))
 

@@ -102,15 +102,24 @@ def test_sums_hold_their_digits_at_256_cubed(pixels):
     np.testing.assert_array_equal(sums.sum_pixels(mask), 2**24)
 
 
+def columns(function, activate):
+    """What `class_sums` takes: of each class, a function of its prediction and truth."""
+
+    def of(logits, labels):
+        true = sums.truth(labels, logits.shape[-1], logits.dtype)
+        return [function(p, t) for p, t in zip(activate(logits), true, strict=True)]
+
+    return of
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("pixels", [2**20, 1_048_573], ids=["power", "prime"])
 def test_sums_of_many_classes_hold_their_digits(pixels):
     """Side by side the classes are summed block by block, all in one block for a prime size."""
     x = jnp.full((1, pixels, 17), np.log(1 / 9), jnp.float32)
     ids = jnp.arange(pixels, dtype=jnp.int32)[None] % 17
-    overlap, predicted = jax.jit(
-        lambda x: sums.class_sums(lambda p, t: (p * t, p), probabilities.sigmoid, x, ids, None)
-    )(x)
+    both = columns(lambda p, t: (p * t, p), probabilities.sigmoid)
+    overlap, predicted = jax.jit(lambda x: sums.class_sums(both, x, ids, None))(x)
     p = 1 / (1 + np.exp(-np.float64(x[0, 0, 0])))
     np.testing.assert_allclose(predicted, np.full((1, 17), p * pixels), rtol=1e-5)
     counts = np.bincount(np.asarray(ids[0]))
@@ -163,7 +172,7 @@ def inputs(kind, size, pixels, masked):
 def class_sums(x, labels, where, sharpness):
     counted = None if where is None else jnp.asarray(where, x.dtype)
     activate = lambda logits: probabilities.softmax(logits * sharpness)  # noqa: E731
-    return sums.class_sums(measured, activate, x, jnp.asarray(labels), counted)
+    return sums.class_sums(columns(measured, activate), x, jnp.asarray(labels), counted)
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["all", "masked"])
@@ -195,9 +204,8 @@ def test_one_more_sum_of_pixels_comes_last_with_its_gradient(form, masked):
         return jnp.sum(jnp.square(logits), axis=-1) * labels
 
     def run(x):
-        return sums.class_sums(
-            lambda p, t: (p * t, p), probabilities.sigmoid, x, jnp.asarray(ids), counted, also=also
-        )
+        overlap = columns(lambda p, t: (p * t, p), probabilities.sigmoid)
+        return sums.class_sums(overlap, x, jnp.asarray(ids), counted, also=also)
 
     (overlap, predicted, last), gradient = jax.jit(
         lambda x: (run(x), jax.grad(lambda x: jnp.sum(run(x)[2]))(x))

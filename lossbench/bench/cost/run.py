@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from lossbench.bench import environment, files
-from lossbench.bench.cost import cases, figure, measure, peers, table
+from lossbench.bench.cost import cases, figure, measure, memory, peers, table
 from lossbench.bench.cost.measure import Contestant
 from lossbench.bench.cost.rows import APART, OURS, Row, failed, rows_csv, rows_of
 
@@ -27,6 +27,7 @@ class Settings:
         rounds: at most so many for each loss and shape, at least three.
         seconds: no further round after so many.
         command: what the user called, for the report.
+        keep_memory: whether freed memory is kept in the process, see `memory`.
     """
 
     losses: tuple[str, ...]
@@ -36,6 +37,7 @@ class Settings:
     rounds: int
     seconds: float
     command: str
+    keep_memory: bool = False
 
 
 def settings(
@@ -87,7 +89,13 @@ def cost(asked: Settings, folder: Path, *, say: Callable[[str], None]) -> Measur
     there = peers.load(asked.peers)
     for name, why in there.absent.items():
         say(f"peer {name} is absent: {why}")
-    machine = {**environment.environment(), "load_average": _load(), **there.versions}
+    freed = memory.keep_freed_memory() if asked.keep_memory else memory.DEFAULT
+    machine = {
+        **environment.environment(),
+        "load_average": _load(),
+        "freed_memory": freed,
+        **there.versions,
+    }
     rows: list[Row] = []
     measured = Measured(rows, machine, there.absent)
     total = len(asked.losses) * len(asked.shapes)
