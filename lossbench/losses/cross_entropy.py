@@ -65,8 +65,7 @@ def cross_entropy(
         ValueError: for shapes or dtypes outside the contract, and for one class.
 
     Example:
-        >>> import jax
-    import jax.numpy as jnp
+        >>> import jax.numpy as jnp
         >>> logits = jnp.array([[[2.0, 0.0], [0.0, 2.0]]])  # 1 example, 2 pixels, 2 classes
         >>> print(f"{cross_entropy(logits, jnp.array([[0, 0]]))[0]:.3f}")
         1.127
@@ -149,8 +148,7 @@ def binary_cross_entropy(
         ValueError: for shapes or dtypes outside the contract.
 
     Example:
-        >>> import jax
-    import jax.numpy as jnp
+        >>> import jax.numpy as jnp
         >>> logits = jnp.array([[[2.0], [-2.0]]])  # 1 example, 2 pixels, 1 class
         >>> print(f"{binary_cross_entropy(logits, jnp.array([[True, True]]))[0]:.3f}")
         1.127

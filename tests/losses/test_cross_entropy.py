@@ -187,3 +187,19 @@ def test_value_and_gradient_are_finite(classes):
 def test_order_does_not_matter():
     agreement.assert_order_does_not_matter(losses.cross_entropy)
     agreement.assert_order_does_not_matter(losses.binary_cross_entropy, case="masks")
+
+
+@pytest.mark.parametrize("classes", [1, 2, 5])
+@pytest.mark.parametrize("soft", [False, True], ids=["ids", "soft"])
+def test_one_logarithm_for_all_classes_gives_what_one_for_each_gives(classes, soft):
+    """From saturated to undecided: the sum beside the costs one by one, and its smallest digits."""
+    rng = np.random.default_rng(classes)
+    logits = rng.uniform(-1, 1, (1, 64, classes)) * 10.0 ** rng.uniform(-4, 3, (1, 64, 1))
+    logits = jnp.asarray(logits, jnp.float32)
+    labels = rng.random((1, 64, classes)) if soft else rng.random((1, 64, classes)) < 0.5
+    labels = jnp.asarray(labels, jnp.float32) if soft else jnp.asarray(labels)
+    for pixel in range(0, 64, 7):
+        one = slice(pixel, pixel + 1)
+        total = losses.binary_cross_entropy(logits[:, one], labels[:, one], reduction="sum")
+        apart = losses.binary_cross_entropy(logits[:, one], labels[:, one], reduction="none")
+        np.testing.assert_allclose(total[0], np.sum(apart, dtype=np.float64), rtol=1e-6)

@@ -68,3 +68,37 @@ def test_split_classes_takes_the_last_axis_apart():
     assert len(parts) == 3
     for c, part in enumerate(parts):
         np.testing.assert_array_equal(part, x[..., c])
+
+
+@pytest.mark.parametrize("size", [1, 3, 9])
+def test_sums_maxima_and_copies_are_the_plain_ones_in_value_and_every_derivative(size):
+    """Random values and a tie of all; the derivative of a maximum at a tie is the mean."""
+    x = np.concatenate([random_logits(size, 1), np.zeros((1, 2, size), np.float32)], axis=1)
+    weights = np.random.default_rng(0).normal(size=(1, 7)).astype(np.float32)
+
+    def of_ours(x):
+        copies = classes.spread(weights * classes.max_of_classes(x), size)
+        unlikely = jnp.zeros((1, 7), bool)
+        return jnp.sum(copies * x) + jnp.sum(
+            classes.stored(jnp.sin(classes.sum_of_classes(x)), unlikely)
+        )
+
+    def of_plain(x):
+        copies = jnp.broadcast_to((weights * jnp.max(x, axis=-1))[..., None], x.shape)
+        return jnp.sum(copies * x) + jnp.sum(jnp.sin(jnp.sum(x, axis=-1)))
+
+    for function in (
+        lambda f: f(x),
+        lambda f: jax.grad(f)(x),
+        lambda f: jax.jvp(f, (x,), (jnp.cos(x),))[1],
+        lambda f: jax.jvp(jax.grad(f), (x,), (jnp.cos(x),))[1][:, :5],
+    ):
+        ours, plain = (jax.jit(lambda f=f, g=function: g(f))() for f in (of_ours, of_plain))
+        np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-5)
+
+
+def test_the_largest_is_found_with_the_first_class_that_has_it(form):
+    x = jnp.array([[[1.0, 3.0, 3.0], [2.0, 2.0, 2.0], [-1.0, -2.0, 0.5]]])
+    largest, top = classes.largest_of_classes(x)
+    np.testing.assert_array_equal(largest, [[3, 2, 0.5]])
+    np.testing.assert_array_equal(top, [[1, 0, 2]])

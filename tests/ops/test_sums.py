@@ -305,3 +305,9 @@ def test_truth_is_one_hot_for_ids_and_the_labels_themselves_else(form):
         value = classes.together(parts, 3)
         assert value.dtype == jnp.float32
         np.testing.assert_array_equal(value, expected.astype(np.float32))
+
+
+def test_one_pass_changes_nothing_but_minus_infinity():
+    x = jnp.array([[1.0, -3.0, jnp.inf, jnp.nan, 0.0]])
+    np.testing.assert_array_equal(sums.in_one_pass(x), x)
+    np.testing.assert_array_equal(jax.grad(lambda x: jnp.sum(sums.in_one_pass(x)))(x), 1)
