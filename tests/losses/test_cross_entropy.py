@@ -202,4 +202,4 @@ def test_one_logarithm_for_all_classes_gives_what_one_for_each_gives(classes, so
         one = slice(pixel, pixel + 1)
         total = losses.binary_cross_entropy(logits[:, one], labels[:, one], reduction="sum")
         apart = losses.binary_cross_entropy(logits[:, one], labels[:, one], reduction="none")
-        np.testing.assert_allclose(total[0], np.sum(apart, dtype=np.float64), rtol=1e-6)
+        np.testing.assert_allclose(total[0], np.sum(np.asarray(apart, np.float64)), rtol=1e-6)
