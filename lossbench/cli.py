@@ -107,7 +107,7 @@ def _add_cost(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--keep-memory",
         action=argparse.BooleanOptionalAction,
-        default=True,
+        default=False,
         help="keep freed memory in the process, so that page faults fall on nobody",
     )
     command.add_argument("--out", type=Path, default=Path("runs/cost"), metavar="DIR")

@@ -5,6 +5,7 @@ serves a softmax, where the cost is that of the true class, and a sigmoid, where
 itself is true or not.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from jaxtyping import Array, Float, Shaped
 
 from lossbench import _checks
 from lossbench.losses._inputs import Inputs, divide, given_weights, read
-from lossbench.ops.blocks import blockwise
+from lossbench.ops.blocks import blockwise, sums_blockwise
 from lossbench.ops.classes import (
     Parts,
     apart,
@@ -24,7 +25,7 @@ from lossbench.ops.classes import (
     total,
     value_of,
 )
-from lossbench.ops.derivatives import side_by_side_derivative
+from lossbench.ops.derivatives import differentiated_as, side_by_side_derivative
 from lossbench.ops.probabilities import log_softmax, margins, softplus_both, surprise, surprises
 from lossbench.ops.sums import in_one_pass, sum_pixels
 
@@ -74,11 +75,20 @@ def reduce_costs(
     shape: tuple[int, ...],
 ) -> Float[Array, "batch ..."]:
     """Reduces costs of logits, labels and more: one a pixel, or one a class under a sigmoid."""
+    _checks.choice("reduction", reduction, REDUCTIONS)
+    elements = x.pixel_count() * (x.classes if activation == "sigmoid" else 1)
     if reduction == "none":
         parts = costs(x.logits, x.labels, *more)
-    else:
-        parts = [per_pixel(lambda *arrays: total(costs(*arrays)), x, *more)]
-    elements = x.pixel_count() * (x.classes if activation == "sigmoid" else 1)
+        return reduce_pixels(parts, x, elements, reduction=reduction, shape=shape)
+    if activation == "sigmoid" and not are_few(x.classes):
+        # One sum over pixels and classes: sums over the classes of a pixel would be slow. Each
+        # class is by itself, so a gradient is one pass and needs no blocks.
+        plain = functools.partial(_sum_of_all, costs)
+        in_blocks = functools.partial(sums_blockwise, plain)
+        arrays = (x.logits, x.labels, x.counted(), *more)
+        (value,) = differentiated_as(plain, in_blocks, *arrays)
+        return value if reduction == "sum" else divide(value, elements)
+    parts = [per_pixel(lambda *arrays: total(costs(*arrays)), x, *more)]
     return reduce_pixels(parts, x, elements, reduction=reduction, shape=shape)
 
 
@@ -94,6 +104,12 @@ def flattened(x: Inputs) -> Inputs:
     where = None if x.where is None else jnp.repeat(x.where, classes, axis=1)
     one = (batch, pixels * classes, 1)
     return Inputs(x.logits.reshape(one), None, true.reshape(one), where)
+
+
+def _sum_of_all(costs, logits, labels, counted, *more) -> tuple[Array]:
+    (cost,) = costs(logits, labels, *more)
+    cost = cost if counted is None else cost * counted[..., None]
+    return (jnp.sum(cost, axis=(1, 2)),)
 
 
 def per_pixel(

@@ -23,10 +23,20 @@ def side_by_side_derivative(function: Callable[..., Values], *arrays: Array | No
 
     The derivative holds for both modes and any order.
     """
-    value, value_shares = jax.closure_convert(function, *arrays)
-    with side_by_side():
-        # Another function object: tracing is remembered by the function and the shapes.
-        slope, slope_shares = jax.closure_convert(lambda *xs: function(*xs), *arrays)
+
+    def plain(*xs):
+        with side_by_side():
+            return function(*xs)
+
+    return differentiated_as(plain, function, *arrays)
+
+
+def differentiated_as(
+    slope: Callable[..., Values], value: Callable[..., Values], *arrays: Array | None
+) -> Values:
+    """`value(*arrays)`, differentiated as `slope(*arrays)`, which is the same another way."""
+    value, value_shares = jax.closure_convert(value, *arrays)
+    slope, slope_shares = jax.closure_convert(slope, *arrays)
     return _evaluate(value, slope, arrays, tuple(value_shares), tuple(slope_shares))
 
 

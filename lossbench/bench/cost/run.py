@@ -86,10 +86,10 @@ def cost(asked: Settings, folder: Path, *, say: Callable[[str], None]) -> Measur
     The table is written after every case: what was measured outlives an interruption.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    freed = memory.keep_freed_memory() if asked.keep_memory else memory.DEFAULT
     there = peers.load(asked.peers)
     for name, why in there.absent.items():
         say(f"peer {name} is absent: {why}")
-    freed = memory.keep_freed_memory() if asked.keep_memory else memory.DEFAULT
     machine = {
         **environment.environment(),
         "load_average": _load(),
