@@ -14,6 +14,10 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 install_import_hook(["lossbench.losses", "lossbench.ops", "lossbench.metrics"], "beartype.beartype")
 
 
+# Scripts that write what other libraries compute; they need those libraries.
+collect_ignore_glob = ["*/make_*.py"]
+
+
 @pytest.fixture
 def process():
     """Starts the program; what a test leaves running ends with it."""

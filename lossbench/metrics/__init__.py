@@ -4,9 +4,32 @@ Predictions are class ids or boolean masks, never logits. Undefined is NaN with 
 """
 
 from lossbench._names import unknown
+from lossbench.metrics._examples import PerExample
+from lossbench.metrics.boundary import boundary_iou
+from lossbench.metrics.by_class import by_class
 from lossbench.metrics.overlap import Dice, IoU, Scores, dice, iou
+from lossbench.metrics.surface import asd, assd, hausdorff, hd95, nsd
+from lossbench.metrics.volume import relative_volume_difference, volume_difference
 
-__all__ = ["STATES", "Dice", "IoU", "Scores", "dice", "get", "iou"]
+__all__ = [
+    "STATES",
+    "Dice",
+    "IoU",
+    "PerExample",
+    "Scores",
+    "asd",
+    "assd",
+    "boundary_iou",
+    "by_class",
+    "dice",
+    "get",
+    "hausdorff",
+    "hd95",
+    "iou",
+    "nsd",
+    "relative_volume_difference",
+    "volume_difference",
+]
 
 # The streams that a configuration can name.
 STATES = {"dice": Dice, "iou": IoU}

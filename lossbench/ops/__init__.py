@@ -3,3 +3,17 @@
 Dense arrays travel here as `batch pixels classes`, space flat. `classes` says how the class axis is
 handled, `blocks` what is done if it is long.
 """
+
+from lossbench.ops.components import connected_components
+from lossbench.ops.distance import distance_transform, feature_transform
+from lossbench.ops.morphology import dilate, erode, soft_skeleton, surface
+
+__all__ = [
+    "connected_components",
+    "dilate",
+    "distance_transform",
+    "erode",
+    "feature_transform",
+    "soft_skeleton",
+    "surface",
+]
