@@ -44,8 +44,12 @@ def _softmax(logits: Array) -> Array:
 
 @_softmax.defjvp
 def _softmax_jvp(primals, tangents):
-    p, (dx,) = _softmax(*primals), tangents
-    return p, p * (dx - spread(jnp.sum(p * dx, axis=-1), p.shape[-1]))
+    p = _softmax(*primals)
+    return p, _change_of_softmax(p, tangents[0])
+
+
+def _change_of_softmax(p: Array, dx: Array) -> Array:
+    return p * (dx - spread(jnp.sum(p * dx, axis=-1), p.shape[-1]))
 
 
 def sigmoid(logits: Float[Array, "batch pixels classes"]) -> Parts:
@@ -113,10 +117,6 @@ def _largest_and_rest(logits: Array) -> tuple[Array, Array]:
     return largest, total([jnp.exp(x - largest) for x in rest])
 
 
-def _numbered(logits: Array) -> list[tuple[int, Array]]:
-    return list(enumerate(split_classes(logits)))
-
-
 @jax.custom_jvp
 def surprise(
     logits: Float[Array, "batch pixels classes"], ids: Int[Array, "batch pixels"]
@@ -141,7 +141,7 @@ def _surprise_jvp(primals, tangents):
 
 @jax.custom_jvp
 def _probabilities(logits: Array) -> Array:
-    """The softmax; of many classes from what the surprise has stored, of few the stored one."""
+    """The softmax; of many classes from the largest and the sum that the surprise has, too."""
     if are_few(logits.shape[-1]):
         return _softmax(logits)
     return jnp.exp(_log_probabilities(logits))
@@ -149,8 +149,8 @@ def _probabilities(logits: Array) -> Array:
 
 @_probabilities.defjvp
 def _probabilities_jvp(primals, tangents):
-    p, (dx,) = _probabilities(*primals), tangents
-    return p, p * (dx - spread(jnp.sum(p * dx, axis=-1), p.shape[-1]))
+    p = _probabilities(*primals)
+    return p, _change_of_softmax(p, tangents[0])
 
 
 def surprises(
@@ -178,8 +178,9 @@ def _margin(logits: Array, ids: Array) -> Array:
 def _margin_jvp(primals, tangents):
     (logits, ids), (dx, _) = primals, tangents
     pull = jnp.where(is_member(ids, logits.shape[-1]), -1, _shares_of_others(logits, ids))
-    _, log_sum = _log_sum_exp_of_others(logits, ids)  # of a sum that holds a 1
-    return _margin(logits, ids), stored(jnp.sum(pull * dx, axis=-1), log_sum < 0)
+    # The logarithm of a sum that holds a 1 is at least 0, also where a device rounds it.
+    _, log_sum = _log_sum_exp_of_others(logits, ids)
+    return _margin(logits, ids), stored(jnp.sum(pull * dx, axis=-1), log_sum < -1)
 
 
 @jax.custom_jvp
@@ -191,8 +192,8 @@ def _shares_of_others(logits: Array, ids: Array) -> Array:
 
 @_shares_of_others.defjvp
 def _shares_of_others_jvp(primals, tangents):
-    r, (dx, _) = _shares_of_others(*primals), tangents
-    return r, r * (dx - spread(jnp.sum(r * dx, axis=-1), r.shape[-1]))
+    r = _shares_of_others(*primals)
+    return r, _change_of_softmax(r, tangents[0])
 
 
 def _log_sum_exp_of_others(logits: Array, ids: Array) -> tuple[Array, Array]:
@@ -202,7 +203,7 @@ def _log_sum_exp_of_others(logits: Array, ids: Array) -> tuple[Array, Array]:
         largest = jnp.max(x, axis=-1)
         return largest, jnp.log(jnp.sum(jnp.exp(x - largest[..., None]), axis=-1))
     lowest = jnp.finfo(logits.dtype).min
-    others = [jnp.where(ids == c, lowest, x) for c, x in _numbered(logits)]
+    others = [jnp.where(ids == c, lowest, x) for c, x in enumerate(split_classes(logits))]
     largest = functools.reduce(jnp.maximum, others)
     return largest, jnp.log(total([jnp.exp(x - largest) for x in others]))
 
