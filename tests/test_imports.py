@@ -55,7 +55,7 @@ LIBRARIES = {
     "objective_config": {*ARRAYS, "optax"},
     "models": {*ARRAYS, "flax"},
     "testing": {*ARRAYS, "numpy", "torch"},
-    "data": {"numpy", "scipy", "grain", "jaxtyping", "nibabel"},
+    "data": {"numpy", "scipy", "grain", "jaxtyping", "nibabel", "PIL"},
 }
 # The only places that may name a library.
 ONLY_IN = {
@@ -63,6 +63,7 @@ ONLY_IN = {
     "orbax": ("training/checkpoint.py",),
     "tensorboardX": ("training/logging.py",),
     "nibabel": ("data/nifti.py",),
+    "PIL": ("data/image_files.py",),
     "grain": ("data/",),
     "torch": ("bench/unet_against_torch.py", "testing/torch_adapter.py"),
     "yaml": ("compat/cuvis/",),
@@ -207,8 +208,9 @@ def test_every_file_has_its_tests_where_they_are_looked_for():
     assert missing == []
 
 
-# Tests of a whole package; exacta's losses are compared with ours without a module of its names.
+# Tests of several files; exacta's losses are compared with ours without a module of its names.
 WHOLE = {"test_contract.py", "test_exacta.py", "test_imports.py", "test_own.py", "test_readme.py"}
+WHOLE |= {"test_peer_distances.py"}
 
 
 def test_every_test_belongs_to_a_file():

@@ -3,6 +3,13 @@
 `import lossbench.losses` needs nothing but JAX and jaxtyping.
 """
 
+from lossbench.losses.boundary import (
+    boundary,
+    boundary_optimum,
+    boundary_schedule,
+    signed_distance_map,
+)
+from lossbench.losses.boundary_dou import boundary_dou
 from lossbench.losses.calibration import (
     brier,
     margin_label_smoothing,
@@ -13,14 +20,20 @@ from lossbench.losses.combo import combo
 from lossbench.losses.cross_entropy import binary_cross_entropy, cross_entropy
 from lossbench.losses.deep_supervision import deep_supervision
 from lossbench.losses.dice import dice
+from lossbench.losses.distance_weighted import (
+    distance_weighted_cross_entropy,
+    unet_weight_map,
+)
 from lossbench.losses.focal import focal, sigmoid_focal
 from lossbench.losses.generalized_dice import generalized_dice
+from lossbench.losses.hausdorff import hausdorff_dt, hausdorff_er, log_hausdorff_dt
 from lossbench.losses.jaccard import jaccard
 from lossbench.losses.lovasz import lovasz_hinge, lovasz_softmax
 from lossbench.losses.mcc import mcc
 from lossbench.losses.noise_robust import generalized_cross_entropy, symmetric_cross_entropy
 from lossbench.losses.poly import poly_cross_entropy
 from lossbench.losses.sensitivity_specificity import sensitivity_specificity
+from lossbench.losses.signed_distance_regression import signed_distance_regression
 from lossbench.losses.top_k import top_k_cross_entropy
 from lossbench.losses.tversky import focal_tversky, tversky
 from lossbench.losses.unified_focal import asymmetric_focal, unified_focal
@@ -30,17 +43,25 @@ __all__ = [
     "CATALOG",
     "asymmetric_focal",
     "binary_cross_entropy",
+    "boundary",
+    "boundary_dou",
+    "boundary_optimum",
+    "boundary_schedule",
     "brier",
     "combo",
     "cross_entropy",
     "deep_supervision",
     "dice",
+    "distance_weighted_cross_entropy",
     "focal",
     "focal_tversky",
     "generalized_cross_entropy",
     "generalized_dice",
     "get",
+    "hausdorff_dt",
+    "hausdorff_er",
     "jaccard",
+    "log_hausdorff_dt",
     "lovasz_hinge",
     "lovasz_softmax",
     "margin_label_smoothing",
@@ -49,9 +70,12 @@ __all__ = [
     "poly_cross_entropy",
     "sensitivity_specificity",
     "sigmoid_focal",
+    "signed_distance_map",
+    "signed_distance_regression",
     "symmetric_cross_entropy",
     "top_k_cross_entropy",
     "tversky",
+    "unet_weight_map",
     "unified_focal",
     "wasserstein_dice",
 ]

