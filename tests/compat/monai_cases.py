@@ -208,6 +208,37 @@ NACL = [
     ({"classes": 4, "dim": 3, "kernel_ops": "gaussian"}, [VOLUME, ids(1, 2, 3, 2, classes=3)]),
     ({"classes": 4, "dim": 3, "kernel_size": 5}, [VOLUME, ids(1, 2, 3, 2, classes=3)]),
 ]
+# Thick enough for an erosion to leave something.
+SQUARE, SQUARE_IDS = wave(2, 3, 7, 6, frequency=0.37), ids(2, 1, 7, 6, classes=3, step=2)
+CUBE, CUBE_IDS = wave(1, 2, 4, 5, 3, frequency=0.23), ids(1, 1, 4, 5, 3, classes=2, step=3)
+ABSENT_IDS = ids(2, 1, 7, 6, classes=3, modulus=2)
+BOUNDARY = [
+    (ONE_HOT_IDS, [SQUARE, SQUARE_IDS]),
+    ({**ONE_HOT_IDS, "include_background": False}, [CUBE, CUBE_IDS]),
+    ({**ONE_HOT_IDS, "reduction": "sum"}, [SQUARE, ABSENT_IDS]),
+    ({**ONE_HOT_IDS, "reduction": "none", "batch": True}, [SQUARE, SQUARE_IDS]),
+    ({"sigmoid": True, "reduction": "none"}, [PLANE, ONE_HOT]),
+    # As floats: MONAI rounds the distances of an integer target down.
+    ({"sigmoid": True, "batch": True}, [MASK, MASK_IDS | {"float": True}]),
+    ({"softmax": True}, [PLANE, SOFT]),
+    ({}, [UNIT, ONE_HOT]),
+]
+HAUSDORFF = [
+    *[({"include_background": True, **options}, inputs) for options, inputs in BOUNDARY],
+    (ONE_HOT_IDS, [SQUARE, SQUARE_IDS]),
+    ({**ONE_HOT_IDS, "include_background": True, "alpha": 1.5}, [SQUARE, SQUARE_IDS]),
+    ({**ONE_HOT_IDS, "include_background": True, "alpha": 1.0}, [CUBE, CUBE_IDS]),
+    ({**ONE_HOT_IDS, "reduction": "sum", "batch": True}, [SQUARE, SQUARE_IDS]),
+]
+CL_DICE = [
+    (ONE_HOT_IDS, [SQUARE, SQUARE_IDS]),
+    ({**ONE_HOT_IDS, "include_background": False, "iter_": 1}, [CUBE, CUBE_IDS]),
+    ({"sigmoid": True, "reduction": "sum", "smooth": 0.1, "iter_": 0}, [MASK, MASK_IDS]),
+    ({"softmax": True, "smooth_nr": 0.5, "smooth_dr": 2.0}, [PLANE, SOFT]),
+    ({"iter_": 5}, [UNIT, ONE_HOT]),
+]
+SOFT_CL_DICE = [*CL_DICE, ({**ONE_HOT_IDS, "reduction": "none"}, [SQUARE, SQUARE_IDS])]
+DICE_CL_DICE = [*CL_DICE, ({**ONE_HOT_IDS, "alpha": 0.2}, [SQUARE, ABSENT_IDS])]
 LEVELS = [wave(2, 3, 4, 6), wave(2, 3, 2, 3), wave(2, 3, 1, 1)]
 LEVEL_IDS = ids(2, 1, 4, 6, classes=3)
 DEEP = [
@@ -242,6 +273,11 @@ LOSSES = {
     "MCCLoss": MCC,
     "NACLLoss": NACL,
     "DeepSupervisionLoss": DEEP,
+    "BoundaryLoss": BOUNDARY,
+    "HausdorffDTLoss": HAUSDORFF,
+    "LogHausdorffDTLoss": HAUSDORFF,
+    "SoftclDiceLoss": SOFT_CL_DICE,
+    "SoftDiceclDiceLoss": DICE_CL_DICE,
 }
 CASES = [(loss, *case) for loss, cases in LOSSES.items() for case in cases]
 

@@ -25,6 +25,15 @@ def draw(loss: str, seed: int) -> tuple[dict[str, Any], list[Any]]:
         options["reduction"] = one("mean", "mean", "sum", "none")
     if loss in ("DiceCELoss",) and options["reduction"] == "none":
         options["reduction"] = "sum"
+    if loss in GEOMETRY:
+        dims = one(2, 3)
+        space = tuple(int(n) for n in rng.integers(3, 8, dims))
+        input = rng.normal(size=(batch, classes, *space)).astype(np.float32)
+        ids = rng.integers(0, max(2, classes), (batch, 1, *space)).astype(np.int32)
+        options |= {"sigmoid": True} if classes == 1 else {"softmax": True, "to_onehot_y": True}
+        options["include_background"] = classes == 1 or one(True, False)
+        options |= GEOMETRY[loss](one)
+        return options, [input, ids if classes > 1 else ids.astype(np.float32)]
     if loss == "NACLLoss":
         options = {"classes": classes, "dim": dims, "distance_type": one("l1", "l2")}
         options |= {"kernel_ops": one("mean", "gaussian"), "kernel_size": one(3, 5)}
@@ -120,7 +129,19 @@ def draw(loss: str, seed: int) -> tuple[dict[str, Any], list[Any]]:
     return options, inputs
 
 
+# Options of the losses that depend on shapes.
+GEOMETRY: dict[str, Any] = {
+    "BoundaryLoss": lambda one: {"batch": one(True, False)},
+    "HausdorffDTLoss": lambda one: {"batch": one(True, False), "alpha": one(1.0, 2.0, 2.7)},
+    "LogHausdorffDTLoss": lambda one: {"alpha": one(1.0, 2.0, 2.7)},
+    "SoftclDiceLoss": lambda one: {"iter_": one(0, 2, 4), "smooth": one(1e-4, 0.1)},
+    "SoftDiceclDiceLoss": lambda one: {"iter_": one(0, 2, 4), "alpha": one(0.0, 0.3, 1.0)},
+}
 REDUCED = {
+    "BoundaryLoss",
+    "HausdorffDTLoss",
+    "LogHausdorffDTLoss",
+    "SoftclDiceLoss",
     "DiceLoss",
     "MaskedDiceLoss",
     "DiceCELoss",

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import ndimage
 
 from lossbench import losses
 from lossbench.objective import Objective, Term
@@ -19,6 +20,8 @@ PAIRS = ("dice+cross_entropy", "dice+focal")
 # Dice on several outputs at once: logits at full size, at half and at a quarter.
 SUPERVISED = "deep_supervision"
 LEVELS = {SUPERVISED: 3}
+# Families whose cost depends on what objects look like; noise would flatter or harm them.
+OF_OBJECTS = {"distance", "topology", "instance"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,10 +114,14 @@ def make_inputs(name: str, shape: tuple[int, ...], seed: int = 0) -> Inputs:
     """Random logits with a spread of 2, and random class ids.
 
     Classes differ in how often they occur, and so do examples: losses that pool the batch, or weigh
-    classes, then have another value than those that don't.
+    classes, then have another value than those that don't. A loss that depends on the shape of
+    objects gets some, and logits that find them but for their borders.
     """
     rng = np.random.default_rng(seed)
     batch, *space, classes = shape
+    families = {row.family for row in losses.CATALOG.values() if row.name in name.split("+")}
+    if families & OF_OBJECTS:
+        return _objects(rng, shape)
     logits = [2 * rng.standard_normal(shape, dtype=np.float32)]
     for _ in range(1, LEVELS.get(name, 1)):
         half = (slice(None), *(slice(None, None, 2) for _ in space))
@@ -124,6 +131,19 @@ def make_inputs(name: str, shape: tuple[int, ...], seed: int = 0) -> Inputs:
         [rng.choice(classes, tuple(space), p=p / p.sum()).astype(np.int32) for p in often]
     )
     return Inputs(tuple(logits), labels)
+
+
+def _objects(rng: np.random.Generator, shape: tuple[int, ...]) -> Inputs:
+    """Objects of about an eighth of the image, on a background that is most of it."""
+    batch, *space, classes = shape
+    coarse = [max(2, -(-size // 8)) for size in space]
+    zoom = (1, *(size / low for size, low in zip(space, coarse, strict=True)), 1)
+    drawn = rng.standard_normal((batch, *coarse, classes), dtype=np.float32)
+    field = np.asarray(ndimage.zoom(drawn, zoom, order=1), np.float32)
+    field[..., 0] += 0.5
+    noise = 0.15 * rng.standard_normal(shape, dtype=np.float32)
+    labels = np.argmax(field, axis=-1).astype(np.int32)
+    return Inputs(((4 * (field + noise)).astype(np.float32),), labels)
 
 
 def distances(classes: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Losses of PyTorch libraries on the arrays of a case, channels first, with their backward pass."""
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -119,6 +120,9 @@ def monai(module: Any, problem: Problem) -> Table:
             dist_matrix=distances(problem.inputs.classes),
         ),
         "deep_supervision": supervised,
+        "boundary": entry("BoundaryLoss", include_background=False, **softmax),
+        "hausdorff_dt": entry("HausdorffDTLoss", **softmax),
+        "log_hausdorff_dt": entry("LogHausdorffDTLoss", **softmax),
         "dice+cross_entropy": entry("DiceCELoss", **softmax),
         "dice+focal": entry("DiceFocalLoss", **softmax),
     }
@@ -173,7 +177,14 @@ def exacta(module: Any, problem: Problem) -> Table:
     def entry(name: str, *arguments: Any, **options: Any) -> Callable[[], Callable[[Any], Any]]:
         return lambda: problem.on(getattr(module, name)(*arguments, **options), problem.ids)
 
+    def spaced(name: str) -> Callable[[], Callable[[Any], Any]]:
+        return lambda: functools.partial(
+            getattr(module, name)(), target=problem.ids, spacing=(1.0,) * problem.dims
+        )
+
     return {
+        "boundary": spaced("BoundaryLoss"),
+        "hausdorff_dt": spaced("HausdorffDTLoss"),
         "dice": entry("DiceLoss"),
         "generalized_dice": entry("GeneralizedDiceLoss"),
         "tversky": entry("TverskyLoss", alpha=0.3, beta=0.7),

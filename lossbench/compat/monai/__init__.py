@@ -32,11 +32,18 @@ Not reproduced:
 - Negative inputs of losses over regions, which only `other_act` can give, with `soft_label=True`
   or where a denominator becomes negative.
 
-Losses with geometry (boundary, Hausdorff, clDice) and those that segment nothing are not here.
+- Distances rounded down to whole pixels, which the Hausdorff losses do to the target's where that
+  is of an integer type and not turned into masks.
+- `SoftDiceclDiceLoss(reduction="none")`, which adds a value a class to a value an example, each to
+  each: an error.
+
+Losses that segment nothing are not here.
 """
 
+from lossbench.compat.monai._cl_dice import SoftclDiceLoss, SoftDiceclDiceLoss
 from lossbench.compat.monai._compound import DiceCELoss, DiceFocalLoss, GeneralizedDiceFocalLoss
 from lossbench.compat.monai._dice import DiceLoss, MaskedDiceLoss
+from lossbench.compat.monai._distance import BoundaryLoss, HausdorffDTLoss, LogHausdorffDTLoss
 from lossbench.compat.monai._focal import FocalLoss
 from lossbench.compat.monai._generalized import (
     GeneralizedDiceLoss,
@@ -54,6 +61,7 @@ __all__ = [
     "AsymmetricFocalLoss",
     "AsymmetricFocalTverskyLoss",
     "AsymmetricUnifiedFocalLoss",
+    "BoundaryLoss",
     "DeepSupervisionLoss",
     "DiceCELoss",
     "DiceFocalLoss",
@@ -62,8 +70,12 @@ __all__ = [
     "GeneralizedDiceFocalLoss",
     "GeneralizedDiceLoss",
     "GeneralizedWassersteinDiceLoss",
+    "HausdorffDTLoss",
+    "LogHausdorffDTLoss",
     "MCCLoss",
     "MaskedDiceLoss",
     "NACLLoss",
+    "SoftDiceclDiceLoss",
+    "SoftclDiceLoss",
     "TverskyLoss",
 ]
