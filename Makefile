@@ -10,7 +10,7 @@ compare: .venv/ready
 	$(BIN)/lossbench compare --config=$(CONFIG) $(ARGS)
 
 test: .venv/ready
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .

@@ -10,14 +10,21 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from lossbench._names import find, unknown
+from lossbench.data.chase_db1 import chase_db1
 from lossbench.data.dataset import ArraySource, Dataset, Example, RandomSource, Source
 from lossbench.data.decathlon import decathlon
+from lossbench.data.image_folder import image_folder
 from lossbench.data.loader import evaluation_batches, training_batches
 from lossbench.data.split import split
 from lossbench.data.synthetic_shapes import shapes
 from lossbench.data.transforms import augmentation
 
-SOURCES: dict[str, Callable[..., Dataset]] = {"shapes": shapes, "decathlon": decathlon}
+SOURCES: dict[str, Callable[..., Dataset]] = {
+    "shapes": shapes,
+    "decathlon": decathlon,
+    "image_folder": image_folder,
+    "chase_db1": chase_db1,
+}
 
 __all__ = [
     "SOURCES",
@@ -27,8 +34,10 @@ __all__ = [
     "RandomSource",
     "Source",
     "augmentation",
+    "chase_db1",
     "decathlon",
     "evaluation_batches",
+    "image_folder",
     "load",
     "shapes",
     "split",

@@ -8,7 +8,7 @@ from typing import Protocol, SupportsIndex, runtime_checkable
 import numpy as np
 
 Example = dict[str, np.ndarray]
-"""One example, all examples of a data set in one shape.
+"""One example, all examples of a source in one shape.
 
 Keys: `image` float32 `*space channels`; `labels` int32 `*space`, class ids; `where` bool `*space`,
 true = counted; `case` int32 scalar, the index of the case's name. A batch has the same keys with
@@ -64,7 +64,8 @@ class Dataset:
             examples.
         test: Examples to judge by, in the form of `validation`.
         class_names: The name of each class id; 0 is the background.
-        spacing: Voxel size per spatial axis in mm, or None where it is not known.
+        spacing: Voxel size per spatial axis in mm, or None where it is not known. Distances are
+            measured with it, of every case; without it in pixels.
         folds_share_cases: Whether one fold trains on cases that another tests on, as in
             cross-validation; intervals over folds are corrected for it then.
     """

@@ -5,17 +5,18 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from lossbench.data.dataset import Dataset
 from lossbench.data.decathlon_task import Case, Task, check_case, read_task
 from lossbench.data.nifti import read_image, read_labels
-from lossbench.data.patches import CropSource, TileSource, Volume
+from lossbench.data.normalization import normalize
+from lossbench.data.patches import CropSource, TileSource, Volume, check_foreground
+from lossbench.data.reading import named, remembering
 from lossbench.data.split import split
 
 # A patch that nobody chose must fit a common device: 128 voxels along each axis.
@@ -71,28 +72,14 @@ def decathlon(
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decompression releases the interpreter lock
         headers = list(pool.map(functools.partial(check_case, task=task), task.cases))
-        channels = chosen_channels(task, modality)
-        shapes = [header.shape[:3] for header in headers]
-        patch = chosen_patch(patch, shapes)
-        if not 0 <= foreground <= 1:
-            raise ValueError(f"foreground must be from 0 to 1, got {foreground}")
-        if foreground > 0 and not any(n > p for s in shapes for n, p in zip(s, patch, strict=True)):
-            raise ValueError(
-                f"foreground={foreground} has no effect: no case is larger than the patch {patch}"
-            )
-        sizes = [math.prod(shape) * (4 * len(channels) + 1) for shape in shapes]
-        fits = sum(sizes) <= cache_gib * 2**30
-        kept = len(sizes) if fits else max(1, int(cache_gib * 2**30 / max(sizes)))
-
-        @functools.lru_cache(maxsize=kept)
-        def read(i: int) -> Volume:
-            return read_case(task.cases[i], task.class_names, channels)
-
-        def look(i: int) -> None:
-            read(i)
-
-        # Each file is read once before anything else, kept or not: a bad one is found now.
-        list(pool.map(look, range(len(names))))
+    channels = chosen_channels(task, modality)
+    shapes = [header.shape[:3] for header in headers]
+    patch = chosen_patch(patch, shapes)
+    check_foreground(foreground, shapes, patch)
+    sizes = [math.prod(shape) * (4 * len(channels) + 1) for shape in shapes]
+    read = remembering(
+        lambda i: read_case(task.cases[i], task.class_names, channels), sizes, cache_gib
+    )
 
     def tiled(part: np.ndarray) -> TileSource:
         return TileSource(*named(part, names, read), [shapes[i] for i in part], patch)
@@ -152,27 +139,3 @@ def read_case(case: Case, class_names: tuple[str, ...], channels: Sequence[int])
     image = read_image(case.image)
     labels = read_labels(case.label, class_names)
     return Volume(np.stack([normalize(image[..., c]) for c in channels], -1), labels)
-
-
-def normalize(image: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "x y z"]:
-    """Returns the image clipped to its 0.5 and 99.5 percentiles, at mean 0 and deviation 1.
-
-    Clipping keeps a few very bright voxels from setting the scale. It is left out where it would
-    leave one value only, as in an image that is almost everywhere empty. A constant image becomes
-    zero.
-    """
-    low, high = np.percentile(image, (0.5, 99.5))
-    if low < high:
-        image = np.clip(image, low, high)
-    if image.min() == image.max():
-        return np.zeros_like(image)
-    # Double precision, since the sum of squares of large intensities leaves float32.
-    centered = image - image.mean(dtype=np.float64)
-    return (centered / centered.std()).astype(np.float32)
-
-
-def named(
-    part: np.ndarray, names: list[str], read: Callable[[int], Volume]
-) -> tuple[tuple[str, ...], Callable[[int], Volume]]:
-    """Returns the names of a part's cases, and a reader by their number in the part."""
-    return tuple(names[i] for i in part), lambda i: read(int(part[i]))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, SupportsIndex
 
 import numpy as np
-from jaxtyping import Float, Integer, Shaped
+from jaxtyping import Bool, Float, Integer, Shaped
 
 from lossbench.data.dataset import Example
 
@@ -23,10 +23,12 @@ class Volume(NamedTuple):
     Attributes:
         image: Normalized intensities.
         labels: Class ids.
+        where: True = counted; None counts everything.
     """
 
     image: Float[np.ndarray, "*space channels"]
     labels: Integer[np.ndarray, "*space"]
+    where: Bool[np.ndarray, "*space"] | None = None
 
 
 class Tile(NamedTuple):
@@ -141,15 +143,33 @@ def example(
     counted: tuple[slice, ...],
     patch: Sequence[int],
 ) -> Example:
-    """Returns the patch of a case at `start` with `where` true on the counted voxels."""
+    """Returns the patch of a case at `start`.
+
+    Its `where` is true on the counted voxels, of those that the case itself counts.
+    """
     where = np.zeros(tuple(patch), bool)
     where[counted] = True
+    if volume.where is not None:
+        where &= cut(volume.where, start, patch)
     return {
         "image": cut(volume.image, start, patch),
         "labels": cut(volume.labels, start, patch).astype(np.int32),
         "where": where,
         "case": np.asarray(case, np.int32),
     }
+
+
+def check_foreground(
+    foreground: float, shapes: Sequence[Sequence[int]], patch: Sequence[int]
+) -> None:
+    """Raises a ValueError unless `foreground` is a chance that random crops can make use of."""
+    if not 0 <= foreground <= 1:
+        raise ValueError(f"foreground must be from 0 to 1, got {foreground}")
+    if foreground > 0 and not any(n > p for s in shapes for n, p in zip(s, patch, strict=True)):
+        raise ValueError(
+            f"foreground={foreground} has no effect: no case is larger than the patch "
+            f"{tuple(patch)}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +200,8 @@ class CropSource:
     def whole(self, index: SupportsIndex, /) -> Example:
         """Returns case `index` before any crop."""
         volume = self.read(range(len(self))[index])
-        return {"image": volume.image, "labels": volume.labels}
+        whole = {"image": volume.image, "labels": volume.labels}
+        return whole if volume.where is None else whole | {"where": volume.where}
 
     def sample(self, index: SupportsIndex, rng: np.random.Generator, /) -> Example:
         """Returns a crop of case `index`, drawn with `rng`."""

@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossbench.data.dataset import RandomSource
-from lossbench.data.patches import CropSource, TileSource, Volume, cut, random_start, tiles
+from lossbench.data.patches import (
+    CropSource,
+    TileSource,
+    Volume,
+    check_foreground,
+    cut,
+    random_start,
+    tiles,
+)
 
 SIZES = st.integers(1, 3).flatmap(
     lambda d: st.tuples(*[st.lists(st.integers(1, 20), min_size=d, max_size=d)] * 2)
@@ -94,6 +102,21 @@ def test_a_small_case_is_padded_and_comes_back():
         np.testing.assert_array_equal(example["labels"][where].reshape(5, 8, 3), case.labels)
 
 
+def test_what_a_case_does_not_count_no_patch_counts():
+    case = volume((7, 20))
+    case = case._replace(where=np.random.default_rng(0).random((7, 20)) < 0.6)
+    tiled = TileSource(("a",), lambda i: case, [(7, 20)], (8, 8))
+    assert sum(example["where"].sum() for example in tiled) == case.where.sum()
+    crops = CropSource(("a",), lambda i: case, (8, 8))
+    np.testing.assert_array_equal(crops.whole(0)["where"], case.where)
+    for seed in range(5):
+        example = crops.sample(0, np.random.default_rng(seed))
+        inside = np.zeros((8, 8), bool)
+        inside[:7] = True
+        assert not example["where"][~inside].any()
+        assert 0 < example["where"].sum() < 7 * 8
+
+
 def test_tiles_of_several_cases_come_in_order():
     cases = [volume((4, 9, 4)), volume((4, 4, 4)), volume((13, 5, 2))]
     shapes = [c.labels.shape for c in cases]
@@ -131,3 +154,12 @@ def test_foreground_crops_hold_foreground():
     assert share(CropSource(("a",), lambda i: case, (8, 8, 8), foreground=1.0)) == 1
     assert share(CropSource(("a",), lambda i: case, (8, 8, 8))) < 0.2
     assert share(CropSource(("a",), lambda i: empty, (8, 8, 8), foreground=1.0)) == 0
+
+
+def test_a_share_of_foreground_crops_must_have_an_effect():
+    check_foreground(0.0, [(4, 4)], (8, 8))
+    check_foreground(0.5, [(4, 4), (4, 9)], (8, 8))
+    with pytest.raises(ValueError, match=r"foreground must be from 0 to 1, got 1\.5"):
+        check_foreground(1.5, [(9, 9)], (8, 8))
+    with pytest.raises(ValueError, match=r"foreground=0\.5 has no effect: .* the patch \(8, 8\)"):
+        check_foreground(0.5, [(8, 4)], [8, 8])
