@@ -7,6 +7,7 @@ handled, `blocks` what is done if it is long.
 from lossbench.ops.components import connected_components
 from lossbench.ops.distance import distance_transform, feature_transform
 from lossbench.ops.morphology import dilate, erode, soft_skeleton, surface
+from lossbench.ops.thinning import skeleton
 
 __all__ = [
     "connected_components",
@@ -14,6 +15,7 @@ __all__ = [
     "distance_transform",
     "erode",
     "feature_transform",
+    "skeleton",
     "soft_skeleton",
     "surface",
 ]

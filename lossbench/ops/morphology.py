@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -125,7 +126,10 @@ def surface(
 
 
 def soft_skeleton(
-    x: Float[Array, " batch *space"], *, iterations: int
+    x: Float[Array, " batch *space"],
+    *,
+    iterations: int,
+    where: Bool[Array, " batch *space"] | None = None,
 ) -> Float[Array, " batch *space"]:
     r"""Soft skeleton of probabilities, as in clDice.
 
@@ -140,9 +144,11 @@ def soft_skeleton(
         x: probabilities; of a hard mask as floats it is Lantuejoul's skeleton.
         iterations: the last k, at least 0: the largest half width, in pixels, of what has a
             skeleton. Static.
+        where: true = there; the others take no part, as if they were beyond the border.
 
     Returns:
-        :math:`s` after all iterations, between 0 and x if x is between 0 and 1.
+        :math:`s` after all iterations, between 0 and x if x is between 0 and 1; 0 where there is
+        nothing.
 
     The gradient of a relu is 0 at 0; ties of minima and maxima share it as in `erode` and `dilate`.
     The backward pass keeps about :math:`4 \sqrt{k}` arrays of the size of x, besides some 15 for
@@ -162,13 +168,17 @@ def soft_skeleton(
     _check(x, 1, iterations)
     cube = x.ndim - 1
 
+    def there(image: Array, instead: float | Array) -> Array:
+        return image if where is None else jnp.where(where, image, instead)
+
     def thinner(state: tuple[Array, Array]) -> tuple[Array, Array]:
         image, skeleton = state
-        eroded = neighborhood(lax.min, image, 1)
-        lost = jax.nn.relu(image - neighborhood(lax.max, eroded, cube))
-        return eroded, skeleton + jax.nn.relu(lost - skeleton * lost)
+        eroded = neighborhood(lax.min, there(image, jnp.inf), 1)
+        opened = neighborhood(lax.max, there(eroded, -jnp.inf), cube)
+        lost = jax.nn.relu(image - there(opened, image))
+        return there(eroded, 0.0), skeleton + jax.nn.relu(lost - skeleton * lost)
 
-    return _repeat(thinner, (x, jnp.zeros_like(x)), iterations + 1)[1]
+    return _repeat(thinner, (there(x, 0.0), jnp.zeros_like(x)), iterations + 1)[1]
 
 
 def neighborhood(
@@ -248,14 +258,17 @@ def _windows(padded: Array, axis: int) -> list[Array]:
     return [lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(3)]
 
 
-def _neutral(pick: Callable[..., Array], dtype: jnp.dtype) -> Array:
-    """The value that is never picked unless there is no other."""
+def _neutral(pick: Callable[..., Array], dtype: jnp.dtype) -> Any:
+    """The value that is never picked unless there is no other.
+
+    No array, which a loop would trace: XLA knows a window's derivative for known values only.
+    """
     if dtype == jnp.bool_:
-        return jnp.array(pick is lax.min)
+        return dtype.type(pick is lax.min)
     if jnp.issubdtype(dtype, jnp.floating):
-        return jnp.array(jnp.inf if pick is lax.min else -jnp.inf, dtype)
+        return dtype.type(jnp.inf if pick is lax.min else -jnp.inf)
     limits = jnp.iinfo(dtype)
-    return jnp.array(limits.max if pick is lax.min else limits.min, dtype)
+    return dtype.type(limits.max if pick is lax.min else limits.min)
 
 
 def _repeat(step: Callable, state, times: int):

@@ -221,6 +221,28 @@ def test_the_gradient_is_that_of_differences(iterations):
         np.testing.assert_allclose(jax.jvp(total, (x,), (move,))[1], expected, rtol=1e-6)
 
 
+def test_the_skeleton_has_every_order_of_derivatives():
+    """Here of second order, in reverse over reverse, through the loop."""
+    rng = np.random.default_rng(2)
+    x, weights = rng.random((1, 6, 7)), rng.normal(size=(1, 6, 7))
+    with jax.enable_x64(True):
+        slope = jax.grad(lambda x: jnp.sum(soft_skeleton(x, iterations=7) * weights))
+        along = lambda x: jnp.sum(slope(x) * weights)  # noqa: E731
+        of_slope, forward = jax.jit(
+            lambda x: (jax.grad(along)(x), jax.jvp(slope, (x,), (weights,))[1])
+        )(x)
+        np.testing.assert_allclose(of_slope, forward, atol=1e-9)
+
+
+def test_what_is_not_there_is_as_the_border_to_a_skeleton():
+    rng = np.random.default_rng(3)
+    x = jnp.asarray(rng.random((1, 7, 9)), jnp.float32)
+    where = jnp.zeros(x.shape, bool).at[:, 1:6, 2:8].set(True)
+    found = soft_skeleton(x, iterations=3, where=where)
+    np.testing.assert_array_equal(found[:, 1:6, 2:8], soft_skeleton(x[:, 1:6, 2:8], iterations=3))
+    np.testing.assert_array_equal(jnp.where(where, 0, found), 0)
+
+
 @pytest.mark.parametrize("border", ["background", "neutral"])
 def test_the_gradient_of_an_erosion_goes_to_where_the_value_came_from(border):
     x = jnp.asarray(np.random.default_rng(0).permutation(30).reshape(1, 5, 6) + 1.0, jnp.float32)
