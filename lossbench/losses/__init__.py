@@ -3,6 +3,7 @@
 `import lossbench.losses` needs nothing but JAX and jaxtyping.
 """
 
+from lossbench.losses.blob import blob, component_map
 from lossbench.losses.boundary import (
     boundary,
     boundary_optimum,
@@ -16,6 +17,8 @@ from lossbench.losses.calibration import (
     neighbor_aware_calibration,
 )
 from lossbench.losses.catalog import CATALOG, get
+from lossbench.losses.cc_dice import cc_dice, component_regions
+from lossbench.losses.cl_dice import cl_dice
 from lossbench.losses.combo import combo
 from lossbench.losses.cross_entropy import binary_cross_entropy, cross_entropy
 from lossbench.losses.deep_supervision import deep_supervision
@@ -34,6 +37,7 @@ from lossbench.losses.noise_robust import generalized_cross_entropy, symmetric_c
 from lossbench.losses.poly import poly_cross_entropy
 from lossbench.losses.sensitivity_specificity import sensitivity_specificity
 from lossbench.losses.signed_distance_regression import signed_distance_regression
+from lossbench.losses.skeleton_recall import skeleton_recall, tubed_skeleton
 from lossbench.losses.top_k import top_k_cross_entropy
 from lossbench.losses.tversky import focal_tversky, tversky
 from lossbench.losses.unified_focal import asymmetric_focal, unified_focal
@@ -43,12 +47,17 @@ __all__ = [
     "CATALOG",
     "asymmetric_focal",
     "binary_cross_entropy",
+    "blob",
     "boundary",
     "boundary_dou",
     "boundary_optimum",
     "boundary_schedule",
     "brier",
+    "cc_dice",
+    "cl_dice",
     "combo",
+    "component_map",
+    "component_regions",
     "cross_entropy",
     "deep_supervision",
     "dice",
@@ -72,8 +81,10 @@ __all__ = [
     "sigmoid_focal",
     "signed_distance_map",
     "signed_distance_regression",
+    "skeleton_recall",
     "symmetric_cross_entropy",
     "top_k_cross_entropy",
+    "tubed_skeleton",
     "tversky",
     "unet_weight_map",
     "unified_focal",

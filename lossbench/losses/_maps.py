@@ -119,7 +119,7 @@ def class_maps(
     space: tuple[int, ...],
     first: int,
 ) -> Float[Array, "batch pixels classes"]:
-    """The sum over `members` of the maps of their masks, for each class from `first` on; 0 before it.
+    """The sum over `members` of the maps of their masks, for each class from `first` on, else 0.
 
     Few classes are transformed side by side; many of them one by one, each into its place, so that
     no more than the maps themselves is held of all classes.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from lossbench._names import find
+from lossbench.losses.blob import blob
 from lossbench.losses.boundary import boundary
 from lossbench.losses.boundary_dou import boundary_dou
 from lossbench.losses.calibration import (
@@ -14,6 +15,8 @@ from lossbench.losses.calibration import (
     margin_label_smoothing,
     neighbor_aware_calibration,
 )
+from lossbench.losses.cc_dice import cc_dice
+from lossbench.losses.cl_dice import cl_dice
 from lossbench.losses.combo import combo
 from lossbench.losses.cross_entropy import binary_cross_entropy, cross_entropy
 from lossbench.losses.dice import dice
@@ -28,6 +31,7 @@ from lossbench.losses.noise_robust import generalized_cross_entropy, symmetric_c
 from lossbench.losses.poly import poly_cross_entropy
 from lossbench.losses.sensitivity_specificity import sensitivity_specificity
 from lossbench.losses.signed_distance_regression import signed_distance_regression
+from lossbench.losses.skeleton_recall import skeleton_recall
 from lossbench.losses.top_k import top_k_cross_entropy
 from lossbench.losses.tversky import focal_tversky, tversky
 from lossbench.losses.unified_focal import asymmetric_focal, unified_focal
@@ -41,7 +45,7 @@ class Row(NamedTuple):
 
     Attributes:
         function: the loss; its name is the row's name.
-        family: "pixel-wise", "region", "distance" or "calibration".
+        family: "pixel-wise", "region", "distance", "topology", "instance" or "calibration".
         soft_labels: "yes", "biased" (accepted, but the label is not the optimum) or "no".
         paper: where it is from.
         needs: the arrays it cannot do without.
@@ -113,6 +117,10 @@ CATALOG = {
             hausdorff_er, "distance", "yes", "Karimi and Salcudean, TMI 2020", grows_with_size=True
         ),
         Row(signed_distance_regression, "distance", "no", "Xue et al., AAAI 2020"),
+        Row(cl_dice, "topology", "biased", "Shit et al., CVPR 2021"),
+        Row(skeleton_recall, "topology", "no", "Kirchhoff et al., ECCV 2024"),
+        Row(blob, "instance", "no", "Kofler et al., IPMI 2023"),
+        Row(cc_dice, "instance", "no", "Jaus et al., AAAI 2025"),
         Row(brier, "calibration", "yes", "Brier 1950"),
         Row(margin_label_smoothing, "calibration", "yes", "Liu et al., CVPR 2022"),
         Row(neighbor_aware_calibration, "calibration", "biased", "Murugesan et al., MICCAI 2023"),

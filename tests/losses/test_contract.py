@@ -20,7 +20,8 @@ from lossbench import losses
 BATCH = 4
 # What is public besides losses: the catalog, and what prepares a loss's arguments or wraps one.
 OTHERS = {"CATALOG", "get", "deep_supervision", "boundary_optimum", "boundary_schedule"}
-OTHERS |= {"signed_distance_map", "unet_weight_map"}
+OTHERS |= {"signed_distance_map", "unet_weight_map", "component_map", "component_regions"}
+OTHERS |= {"tubed_skeleton"}
 LOSSES = [name for name in losses.__all__ if name not in OTHERS]
 # The number of classes a loss is tried with, where three would not show its use.
 CLASSES = dict.fromkeys(LOSSES, 3)
@@ -242,7 +243,7 @@ def test_strict_dtypes(name, loss):
 
 # Distances of every class, ranks, erosions from and to arrays of all classes: of the logits' size.
 MEMORY = {"lovasz_softmax": 1.2, "lovasz_hinge": 1.2, "hausdorff_dt": 1.2, "log_hausdorff_dt": 1.2}
-MEMORY["hausdorff_er"] = 4.2
+MEMORY |= {"hausdorff_er": 4.2, "cl_dice": 3.2, "blob": 1.3, "cc_dice": 1.3}
 
 
 def test_many_classes_take_little_memory_besides_the_gradient(name, loss):
