@@ -40,6 +40,7 @@ def answer(comparison: Comparison) -> Answer:
         cautions=(
             *_unfinished(comparison),
             *_warnings(comparison),
+            *_undefined(comparison),
             *_limits(comparison, others),
         ),
     )
@@ -96,9 +97,12 @@ def _headline(comparison: Comparison, rows: Mapping[str, Standing]) -> str:
             return f"One {one} cannot tell losses apart: run at least two, better five."
         return f"No answer yet: no loss has a test score beside one of {baseline}."
     beside = f"the baseline {baseline} on {tables.metric_label(comparison.metric)}"
+    # Where lower is better the words that everybody expects are the wrong way round.
+    upward = comparison.declared.higher_is_better
+    better, worse = ("higher", "lower") if upward else ("lower (better)", "higher (worse)")
     parts = [
         f"{join(names)} {'scores' if len(names) == 1 else 'score'} {how} than {beside}."
-        for names, how in ((told(BETTER), "higher"), (told(WORSE), "lower"))
+        for names, how in ((told(BETTER), better), (told(WORSE), worse))
         if names
     ]
     if undecided := told(NOT_TOLD_APART):
@@ -114,6 +118,7 @@ def _finding(comparison: Comparison, row: Standing, digits: int) -> str:
     if difference is None or difference.n == 0:
         return f"{NO_PAIR}."
     seen = tables.interval_text(difference, digits, signed=True)
+    seen = f"{seen} {comparison.declared.unit}".rstrip()
     over = f"{seen} over {difference.n} {one}{'s' if difference.n > 1 else ''}"
     if row.verdict == ONE_SEED:
         return f"{over}; one {one} gives no interval."
@@ -172,6 +177,24 @@ def _warnings(comparison: Comparison) -> list[str]:
             count = sum(warning in run.warnings for run in runs)
             texts.append(f"{loss}, {count} of {_runs(len(runs))}: {warning}.")
     return texts
+
+
+def _undefined(comparison: Comparison) -> list[str]:
+    """Whether the metric is defined for more cases under one loss than under another."""
+    metric = comparison.metric
+    counts = {
+        loss: [run.test[metric].undefined for run in comparison.of(loss) if metric in run.test]
+        for loss in comparison.losses
+    }
+    a_run = {loss: sum(found) / len(found) for loss, found in counts.items() if found}
+    if len(set(a_run.values())) < 2:
+        return []
+    listed = join([f"{loss} {count:.3g}" for loss, count in a_run.items()])
+    return [
+        f"{tables.metric_label(metric)} is undefined for a class of a case more often under some"
+        f" losses than under others (in a run: {listed}). The means leave that out, so they are not"
+        " over the same cases."
+    ]
 
 
 def _limits(comparison: Comparison, others: Mapping[str, Standing]) -> list[str]:

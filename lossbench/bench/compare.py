@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import lossbench
-from lossbench import models
+from lossbench import metrics, models
 from lossbench._names import find, unknown
 from lossbench.bench.files import plain, write_json
 from lossbench.bench.plan import Plan, RunSpec
@@ -18,6 +18,7 @@ from lossbench.bench.report import write_report
 from lossbench.bench.run import execute, finished
 from lossbench.data import Dataset, Example, RandomSource, Source, augmentation, training_batches
 from lossbench.objective import Objective
+from lossbench.training.evaluate import check_pieces
 from lossbench.training.program import Init, Program, build_init, build_program
 
 Say = Callable[[str], None]
@@ -121,12 +122,13 @@ class Bench:
                 Objective.from_config(plan.losses[loss]),
                 plan.train,
                 init=init,
-                metric_names=plan.metrics,
+                streams=plan.metrics,
                 batch=batch,
                 num_classes=len(dataset.class_names),
                 cases=max(
                     len(s.names) for d in self.datasets.values() for s in (d.validation, d.test)
                 ),
+                spacing=dataset.spacing,
             )
         except (ValueError, TypeError) as error:
             raise ValueError(f"losses.{loss}: {error}") from error
@@ -145,7 +147,10 @@ class Bench:
             "command": command,
             "baseline": plan.baseline,
             "metric": plan.metric,
-            "metrics": plan.metrics,
+            "metrics": {
+                name: {**meaning(name, dataset), "options": options}
+                for name, options in plan.metrics.items()
+            },
             "losses": plan.losses,
             "seeds": plan.seeds,
             "data": {
@@ -180,6 +185,8 @@ def open_bench(plan: Plan, folder: Path, *, say: Say) -> Bench:
         datasets = dict.fromkeys(plan.seeds, plan.dataset(plan.seeds[0]))
     for dataset in {id(d): d for d in datasets.values()}.values():
         check_examples(dataset)
+        for part in (dataset.validation, dataset.test):
+            check_pieces({name: metrics.get(name) for name in plan.metrics}, part)
         # Raise for a batch larger than the data, and for an augmentation that there is none of.
         training_batches(dataset.train, batch_size=plan.train.batch_size, seed=0).close()
         augmentation(plan.config["augment"], dataset.train[0]["labels"].ndim)
@@ -189,6 +196,19 @@ def open_bench(plan: Plan, folder: Path, *, say: Say) -> Bench:
         for loss in plan.losses:
             specs[loss, seed] = plan.run(loss, seed, mark)
     return Bench(plan, folder, datasets, specs, say)
+
+
+def meaning(metric: str, dataset: Dataset) -> dict[str, Any]:
+    """What a number of a metric says: which way is better, and its unit (of a share there is none).
+
+    The report is made from files alone, without the metric itself.
+    """
+    stream = metrics.get(metric)
+    length = "mm" if dataset.spacing else "pixels"
+    return {
+        "higher_is_better": stream.higher_is_better,
+        "unit": length if stream.is_length else "",
+    }
 
 
 def build_model(name: str, options: Mapping[str, Any], dataset: Dataset) -> Any:
@@ -215,6 +235,11 @@ def check_examples(dataset: Dataset) -> None:
     Of a part of more than a GiB, examples at even distances are looked at.
     """
     classes = len(dataset.class_names)
+    if dataset.spacing and len(dataset.spacing) != dataset.train[0]["labels"].ndim:
+        raise ValueError(
+            f"data: spacing {dataset.spacing} does not fit labels of shape "
+            f"{dataset.train[0]['labels'].shape}; it needs one length an axis"
+        )
     for part in ("train", "validation", "test"):
         source = getattr(dataset, part)
         for i in _looked_at(source, source[0]):

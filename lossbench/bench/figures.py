@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from lossbench._colors import CLASS_COLORS
 from lossbench.bench.results import DIVERGED, Comparison
 from lossbench.bench.statistics import NO_PAIR, ONE_SEED, Standing
-from lossbench.bench.tables import metric_label, plain
+from lossbench.bench.tables import measure, plain
 
 # Okabe and Ito's colors, told apart by people with any common form of color blindness; their
 # yellow is left out of lines because it is too light for white paper. The baseline is black.
@@ -86,8 +86,8 @@ def means(comparison: Comparison, rows: Mapping[str, Standing]) -> str:
             _whisker(axes, y - 0.12, interval.mean, interval.low, interval.high, color)
             _dots(axes, scores[loss], y + 0.2, color)
         _name_rows(axes, rows)
-        _keep_within(axes, scores, 0.0, 1.0)
-        axes.set_xlabel(f"Test {_short(metric_label(comparison.metric))}")
+        _keep_within(axes, comparison, 0.0, 1.0)
+        axes.set_xlabel(f"Test {_short(measure(comparison, comparison.metric))}")
         return _svg(figure, "means")
 
 
@@ -111,9 +111,9 @@ def differences(comparison: Comparison, rows: Mapping[str, Standing]) -> str:
                 color=_QUIET,
             )
         _name_rows(axes, rows)
-        _keep_within(axes, scores, -1.0, 1.0)
-        metric, baseline = _short(metric_label(comparison.metric)), _short(comparison.baseline)
-        axes.set_xlabel(f"Difference in test {metric} to {baseline}")
+        _keep_within(axes, comparison, -1.0, 1.0)
+        metric = _short(measure(comparison, comparison.metric))
+        axes.set_xlabel(f"Difference in test {metric} to {_short(comparison.baseline)}")
         return _svg(figure, "differences")
 
 
@@ -130,7 +130,7 @@ def paired(comparison: Comparison) -> str:
         for y, (loss, values) in enumerate(scores.items()):
             _dots(axes, values, y, colors[loss], size=26)
         _name_rows(axes, scores)
-        axes.set_xlabel(f"Test {_short(metric_label(comparison.metric))}, one line a seed")
+        axes.set_xlabel(f"Test {_short(measure(comparison, comparison.metric))}, one line a seed")
         return _svg(figure, "paired")
 
 
@@ -150,7 +150,7 @@ def validation_curves(comparison: Comparison) -> str:
                     _mark_end(axes, run.state, steps, values, color)
             axes.plot([], [], color=color, linestyle=dashes, linewidth=2, label=label)
         axes.set_xlabel("Training step")
-        axes.set_ylabel(f"Validation {_short(metric_label(metric))}")
+        axes.set_ylabel(f"Validation {_short(measure(comparison, metric))}")
         axes.set_xlim(left=0)
         figure.legend(
             loc="outside lower center", ncols=columns, handlelength=1.6, columnspacing=1.4
@@ -287,10 +287,11 @@ def _dots(axes: Axes, values: np.ndarray, y: float, color: str, size: float = 14
     )
 
 
-def _keep_within(axes: Axes, scores: Mapping[str, np.ndarray], low: float, high: float) -> None:
+def _keep_within(axes: Axes, comparison: Comparison, low: float, high: float) -> None:
     """Cut the view at what a share can reach: an interval from two seeds may pass it by far."""
-    values = np.concatenate(list(scores.values()))
-    if not np.all((values[np.isfinite(values)] >= 0) & (values[np.isfinite(values)] <= 1)):
+    values = np.concatenate(list(comparison.scores(comparison.metric).values()))
+    values = values[np.isfinite(values)]
+    if comparison.declared.unit or not np.all((values >= 0) & (values <= 1)):
         return
     left, right = axes.get_xlim()
     margin = 0.02 * (high - low)

@@ -3,11 +3,14 @@
 import dataclasses
 import functools
 import hashlib
+import inspect
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import jax
 
 import lossbench
 from lossbench import data, losses, metrics, models
@@ -25,7 +28,7 @@ KEYS = {
     "losses": "objectives by name, or a list of losses",
     "baseline": "the loss that the others are compared with; the first of them by default",
     "seeds": "how many, or which",
-    "metrics": "what is measured",
+    "metrics": "what is measured: metrics by name with their options, or a list of names",
     "metric": "the one that the best checkpoint and the comparison go by",
     "train": "how a model is trained",
 }
@@ -67,7 +70,7 @@ class Plan:
         config: the configuration, defaults filled in.
         losses: objective configuration of each loss, in the order of the tables.
         seeds: one training of each loss a seed.
-        metrics: what is measured.
+        metrics: what is measured: options by the name of the metric.
         metric: what the best checkpoint and the comparison go by.
         baseline: what the other losses are compared with.
         train: how a model is trained.
@@ -76,7 +79,7 @@ class Plan:
     config: Mapping[str, Any]
     losses: Mapping[str, Mapping[str, Any]]
     seeds: tuple[int, ...]
-    metrics: tuple[str, ...]
+    metrics: Mapping[str, Mapping[str, Any]]
     metric: str
     baseline: str
     train: TrainOptions
@@ -177,12 +180,10 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
     baseline = config.get("baseline") or next(iter(losses))
     if baseline not in losses:
         raise unknown("baseline", baseline, losses)
-    names = _names("metrics", config.get("metrics") or ("dice", "iou"))
-    for name in names:
-        metrics.get(name)
-    metric = config.get("metric") or names[0]
-    if metric not in names:
-        raise unknown("metric to compare by", metric, names)
+    measured = _metrics(config.get("metrics") or ("dice", "iou"))
+    metric = config.get("metric") or next(iter(measured))
+    if metric not in measured:
+        raise unknown("metric to compare by", metric, measured)
     train = TrainOptions.from_config(config.get("train") or {})
     options = dict(config["data"])
     if "name" not in options:
@@ -203,11 +204,11 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
         "losses": losses,
         "baseline": baseline,
         "seeds": seeds,
-        "metrics": names,
+        "metrics": measured,
         "metric": metric,
         "train": dataclasses.asdict(train),
     }
-    return Plan(filled, losses, seeds, names, metric, baseline, train)
+    return Plan(filled, losses, seeds, measured, metric, baseline, train)
 
 
 def _losses(config: Any) -> dict[str, Mapping[str, Any]]:
@@ -226,6 +227,37 @@ def _losses(config: Any) -> dict[str, Mapping[str, Any]]:
         except ValueError as error:
             raise ValueError(f"losses.{name}: {error}") from error
     return objectives
+
+
+def _metrics(config: Any) -> dict[str, Mapping[str, Any]]:
+    """The options of each metric by its name; a list of names is short for no options."""
+    if not isinstance(config, Mapping):
+        config = dict.fromkeys(_names("metrics", config))
+    chosen = {}
+    for name, options in config.items():
+        stream, options = metrics.get(name), {} if options is None else options
+        if not isinstance(options, Mapping):
+            raise ValueError(f"metrics.{name}: expected a mapping of options, got {options!r}")
+        parameters = {
+            option: parameter
+            for option, parameter in inspect.signature(stream.empty).parameters.items()
+            if option not in ("cases", "num_classes", "spacing")
+        }
+        for option in options:
+            if option not in parameters:
+                raise unknown(f"option of the metric {name}", option, parameters)
+        for option, parameter in parameters.items():
+            if parameter.default is parameter.empty and option not in options:
+                raise ValueError(
+                    f"metrics: {name!r} needs the option {option!r}: give the metrics as "
+                    f'{{"{name}": {{"{option}": ...}}, ...}}'
+                )
+        try:
+            jax.eval_shape(functools.partial(stream.empty, cases=1, num_classes=2, **options))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"metrics.{name}: {error}") from error
+        chosen[name] = dict(options)
+    return chosen
 
 
 def _names(key: str, names: Any) -> tuple[str, ...]:

@@ -53,9 +53,13 @@ def html(comparison: Comparison) -> str:
     )
     template = environment.from_string(source.read_text(encoding="utf-8"))
     rows = tables.standings(comparison, comparison.metric)
+    better = "right" if comparison.declared.higher_is_better else "left"
     return template.render(
         comparison=comparison,
         metric=metric_label(comparison.metric),
+        measure=tables.measure(comparison, comparison.metric),
+        meaning=tables.meaning(comparison, comparison.metric),
+        better=better,
         answer=answer.answer(comparison),
         covers=answer.covers(comparison),
         unit=answer.unit(comparison),
@@ -128,6 +132,8 @@ def _class_table(comparison: Comparison, metric: str) -> dict[str, Any]:
     }
     return {
         "metric": metric_label(metric),
+        "measure": tables.measure(comparison, metric),
+        "meaning": tables.meaning(comparison, metric),
         "classes": tables.class_names(comparison, metric),
         "by_class": {
             loss: [
@@ -165,9 +171,11 @@ def _cases(comparison: Comparison) -> list[dict[str, Any]]:
     for run in completed:
         for name, value in _case_scores(comparison, run).items():
             scores.setdefault(name, []).append(value)
-    ranked = sorted((float(np.mean(values)), name) for name, values in scores.items())
-    if not ranked:
+    means = sorted((float(np.mean(values)), name) for name, values in scores.items())
+    if not means:
         return []
+    metric = comparison.declared
+    ranked = means if metric.higher_is_better else means[::-1]  # from worst to best
     places = {"Best": len(ranked) - 1, "Median": len(ranked) // 2, "Worst": 0}
     chosen: dict[int, list[str]] = {}
     for kind, place in places.items():
@@ -177,7 +185,8 @@ def _cases(comparison: Comparison) -> list[dict[str, Any]]:
         score, name = ranked[place]
         panels = _panels(comparison, name)
         if panels:
-            head = {"kind": answer.join(kinds), "name": name, "score": number(score, 3)}
+            value = f"{number(score, 3)} {metric.unit}".rstrip()
+            head = {"kind": answer.join(kinds), "name": name, "score": value}
             cases.append({**head, **panels})
     return cases
 
@@ -196,7 +205,7 @@ def _case_scores(comparison: Comparison, run: Run) -> dict[str, float]:
 def _panels(comparison: Comparison, case: str) -> dict[str, Any] | None:
     """The slice of one case: image and truth once, prediction and errors for each loss."""
     first: dict[str, Any] | None = None
-    predictions = []
+    predictions, unit = [], comparison.declared.unit
     for loss in comparison.losses:
         for run in comparison.of(loss):
             examples = run.examples() if case in run.cases and run.state == COMPLETED else None
@@ -204,6 +213,7 @@ def _panels(comparison: Comparison, case: str) -> dict[str, Any] | None:
             if examples is None or index >= len(examples.prediction):
                 continue
             labels, prediction = examples.labels[index], examples.prediction[index]
+            value = _case_scores(comparison, run).get(case, math.nan)
             if first is None:
                 first = {
                     "image": _uri(figures.image_png(examples.image[index])),
@@ -216,7 +226,7 @@ def _panels(comparison: Comparison, case: str) -> dict[str, Any] | None:
                 {
                     "loss": loss,
                     "seed": run.seed,
-                    "score": number(_case_scores(comparison, run).get(case, math.nan), 3),
+                    "score": f"{number(value, 3)} {unit}".rstrip(),
                     "prediction": _uri(figures.labels_png(prediction)),
                     "errors": _uri(figures.errors_png(labels, prediction)),
                 }

@@ -19,6 +19,18 @@ STATES = (COMPLETED, DIVERGED, FAILED, PENDING)
 
 
 @dataclasses.dataclass(frozen=True)
+class Metric:
+    """What a number of a metric says.
+
+    `unit` is that of a length; of a share, from 0 to 1, it is empty. `options` are the metric's.
+    """
+
+    higher_is_better: bool = True
+    unit: str = ""
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class Score:
     """One metric of one run on the test cases; `per_case` has the shape `cases classes`."""
 
@@ -136,14 +148,17 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A plan and the state of each of its runs, in the plan's order."""
+    """A plan and the state of each of its runs, in the plan's order.
+
+    `metric` is the one that losses are compared by; `metrics` says of each what its numbers mean.
+    """
 
     name: str
     title: str
     question: str
     baseline: str
     metric: str
-    metrics: tuple[str, ...]
+    metrics: Mapping[str, Metric]
     losses: Mapping[str, Any]
     seeds: tuple[int, ...]
     data: Data
@@ -168,6 +183,11 @@ class Comparison:
             loss: np.array([by_place.get((loss, seed), math.nan) for seed in self.seeds])
             for loss in self.losses
         }
+
+    @property
+    def declared(self) -> Metric:
+        """What a number of the metric says that losses are compared by."""
+        return self.metrics[self.metric]
 
     @property
     def test_to_train(self) -> float | None:
@@ -197,7 +217,7 @@ def load(directory: str | Path) -> Comparison:
         raise ValueError(f"{folder}: not a comparison folder, it has no plan.json{single}")
     try:
         plan = json.loads(path.read_text(encoding="utf-8"))
-        metrics = tuple(plan["metrics"])
+        metrics = _metrics(plan["metrics"])
         comparison = Comparison(
             name=folder.resolve().name,
             title=plan["title"],
@@ -212,7 +232,9 @@ def load(directory: str | Path) -> Comparison:
             command=plan.get("command", ""),
             folder=str(folder),
             version=plan["lossbench"],
-            runs=tuple(_run(folder / "runs" / spec["id"], spec, metrics) for spec in plan["runs"]),
+            runs=tuple(
+                _run(folder / "runs" / spec["id"], spec, tuple(metrics)) for spec in plan["runs"]
+            ),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a plan that can be read ({_reason(error)})") from error
@@ -223,6 +245,13 @@ def load(directory: str | Path) -> Comparison:
         if value not in allowed:
             raise ValueError(f"{path}: the {name} {value!r} is not among {list(allowed)}")
     return comparison
+
+
+def _metrics(entry: Any) -> dict[str, Metric]:
+    """What the plan says of each metric; one that lists names alone has shares, higher better."""
+    if not isinstance(entry, Mapping):
+        return {name: Metric() for name in entry}
+    return {name: Metric(**facts) for name, facts in entry.items()}
 
 
 def _data(entry: Mapping[str, Any]) -> Data:

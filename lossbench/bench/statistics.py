@@ -222,16 +222,20 @@ def required_seeds(
 
 
 def verdict(
-    difference: PairedDifference, p_adjusted: float, significance: float = SIGNIFICANCE
+    difference: PairedDifference,
+    p_adjusted: float,
+    significance: float = SIGNIFICANCE,
+    *,
+    higher_is_better: bool,
 ) -> str:
-    """What may be said of a loss beside the baseline, for a metric of which more is better."""
+    """What may be said of a loss beside the baseline, for a metric with this direction."""
     if difference.n == 0:
         return NO_PAIR
     if difference.n == 1:
         return ONE_SEED
     if not p_adjusted < significance:
         return NOT_TOLD_APART
-    return BETTER if difference.mean > 0 else WORSE
+    return BETTER if (difference.mean > 0) == higher_is_better else WORSE
 
 
 def standings(
@@ -239,6 +243,8 @@ def standings(
     baseline: str,
     confidence: float = 0.95,
     test_to_train: float | None = None,
+    *,
+    higher_is_better: bool,
 ) -> dict[str, Standing]:
     """Compare every loss with the baseline, with Holm's adjustment over all that have a test.
 
@@ -248,6 +254,7 @@ def standings(
         baseline: the loss that the others are compared with.
         confidence: of the intervals; the tests are at the level `1 - confidence`.
         test_to_train: test cases / training cases when the seeds are folds, else None.
+        higher_is_better: which way the scores are better; nothing but the verdict depends on it.
     """
     if baseline not in scores:
         raise ValueError(f"standings: the baseline {baseline!r} is not among {list(scores)}")
@@ -264,7 +271,7 @@ def standings(
         if name == baseline:
             return Standing(interval, None, math.nan, BASELINE, None)
         difference, p = differences[name], float(adjusted[name])
-        said = verdict(difference, p, 1 - confidence)
+        said = verdict(difference, p, 1 - confidence, higher_is_better=higher_is_better)
         # More folds of the same data are not more seeds: the correlation between them stays.
         open_question = said == NOT_TOLD_APART and test_to_train is None
         needed = (

@@ -18,7 +18,8 @@ from lossbench.bench.results import COMPLETED, STATES, Comparison, Cost
 from lossbench.bench.statistics import Interval, PairedDifference, Standing
 
 CONFIDENCE = 0.95
-_LABELS = {"dice": "Dice", "iou": "IoU"}
+_LABELS = {"dice": "Dice", "iou": "IoU", "hd95": "HD95", "assd": "ASSD", "nsd": "NSD"}
+_LABELS |= {"cl_dice": "clDice"}
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -33,7 +34,11 @@ _LATEX = {
 def standings(comparison: Comparison, metric: str) -> dict[str, Standing]:
     """Where each loss stands on one metric, against the declared baseline."""
     return statistics.standings(
-        comparison.scores(metric), comparison.baseline, CONFIDENCE, comparison.test_to_train
+        comparison.scores(metric),
+        comparison.baseline,
+        CONFIDENCE,
+        comparison.test_to_train,
+        higher_is_better=comparison.metrics[metric].higher_is_better,
     )
 
 
@@ -138,6 +143,7 @@ def results_json(comparison: Comparison) -> str:
         "data": vars(comparison.data),
         "baseline": comparison.baseline,
         "metric": comparison.metric,
+        "metrics": {name: vars(metric) for name, metric in comparison.metrics.items()},
         "confidence": CONFIDENCE,
         "seeds": comparison.seeds,
         "losses": {
@@ -198,7 +204,7 @@ def latex(comparison: Comparison) -> str:
     head = [
         "Loss",
         "Runs",
-        rf"{latex_text(metric_label(metric))} [95\,\% interval]",
+        rf"{latex_text(measure(comparison, metric))} [95\,\% interval]",
         r"Difference [95\,\% interval]",
         r"$p$ (Holm)",
         "Verdict",
@@ -224,9 +230,9 @@ def summary_lines(comparison: Comparison) -> list[str]:
     rows = standings(comparison, metric)
     digits = decimals(rows)
     baseline = plain(comparison.baseline)
-    table = [
-        ("loss", "runs", f"{plain(metric)} [95 %]", f"minus {baseline} [95 %]", "p", "verdict")
-    ]
+    unit = comparison.metrics[metric].unit
+    in_unit = plain(f"{metric} in {unit}" if unit else metric)
+    table = [("loss", "runs", f"{in_unit} [95 %]", f"minus {baseline} [95 %]", "p", "verdict")]
     for loss, standing in rows.items():
         difference = standing.difference
         table.append(
@@ -249,6 +255,21 @@ def summary_lines(comparison: Comparison) -> list[str]:
 def metric_label(metric: str) -> str:
     """A metric's name as print has it."""
     return _LABELS.get(metric, metric)
+
+
+def measure(comparison: Comparison, metric: str) -> str:
+    """A metric's name with its unit, to head a column or an axis: `HD95 (mm)`."""
+    unit = comparison.metrics[metric].unit
+    return f"{metric_label(metric)} ({unit})" if unit else metric_label(metric)
+
+
+def meaning(comparison: Comparison, metric: str) -> str:
+    """How to read the numbers of a metric."""
+    facts = comparison.metrics[metric]
+    options = [f"with {name}={value!r}" for name, value in facts.options.items()]
+    values = f"in {facts.unit}" if facts.unit else "from 0 to 1"
+    better = "higher is better" if facts.higher_is_better else "lower is better"
+    return ", ".join([*options, values, better])
 
 
 def decimals(rows: Mapping[str, Standing]) -> int:

@@ -1,50 +1,29 @@
 """Dice and intersection over union of hard predictions: for a batch, and over a stream of cases."""
 
 import dataclasses
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from lossbench import _checks
+from lossbench.metrics._cases import Scores, Stream, ratio, rows_of, scores
 from lossbench.metrics._counts import Counts, count_pixels
-
-
-class Scores(NamedTuple):
-    """What a stream of cases comes to; undefined is NaN, never 0 or 1.
-
-    Attributes:
-        per_case: one value a case and class; NaN where neither truth nor prediction has the class.
-        per_class: mean over the cases in which the class is defined.
-        mean: mean over cases of the mean over the defined classes of the case.
-        pooled: one value a class from the summed counts of all cases.
-        undefined: number of NaN in `per_case`, of cases that were seen.
-    """
-
-    per_case: Float[Array, "cases classes"]
-    per_class: Float[Array, " classes"]
-    mean: Float[Array, ""]
-    pooled: Float[Array, " classes"]
-    undefined: Int[Array, ""]
 
 
 def _dice(counts: Counts) -> Array:
     """2 TP / (2 TP + FP + FN)."""
     # As floats: twice a count may not fit into int32.
     true_positive, predicted, true = (n.astype(jnp.float32) for n in counts)
-    return _ratio(2 * true_positive, predicted + true)
+    return ratio(2 * true_positive, predicted + true)
 
 
 def _iou(counts: Counts) -> Array:
     """TP / (TP + FP + FN)."""
     union = counts.predicted + counts.true - counts.true_positive
-    return _ratio(counts.true_positive, union)
-
-
-def _ratio(numerator: Array, denominator: Array) -> Array:
-    defined = denominator > 0
-    return jnp.where(defined, numerator / jnp.where(defined, denominator, 1), jnp.nan)
+    return ratio(counts.true_positive, union)
 
 
 def dice(
@@ -114,12 +93,16 @@ State = TypeVar("State", bound="_Overlap")
 
 
 @dataclasses.dataclass(frozen=True)
-class _Overlap:
+class _Overlap(Stream):
     """Counts of pixels, one row a case, that add up.
 
     A case may come in several pieces (the patches of a volume), in any order, on any device: its
     counts are summed before any ratio is taken. `merge` is associative and commutative.
     """
+
+    higher_is_better = True
+    is_length = False
+    whole_cases = False
 
     counts: Counts
     # Bool, one a case. Not annotated so: JAX builds trees of other leaves (NumPy, `vmap`) with it.
@@ -129,8 +112,20 @@ class _Overlap:
     name: str = dataclasses.field(default="", metadata={"static": True})
 
     @classmethod
-    def empty(cls: type[State], *, cases: int, num_classes: int) -> State:
-        """A state that has seen nothing, with room for `cases` cases."""
+    def empty(
+        cls: type[State],
+        *,
+        cases: int,
+        num_classes: int,
+        spacing: Sequence[float | int] | None = None,
+    ) -> State:
+        """A state that has seen nothing.
+
+        Args:
+            cases: how many there is room for.
+            num_classes: number of classes, background included.
+            spacing: size of a pixel, which every stream takes; counts have no use for it.
+        """
         zeros = jnp.zeros((cases, num_classes), jnp.int32)
         return cls(Counts(zeros, zeros, zeros), jnp.zeros((cases,), bool))
 
@@ -154,11 +149,8 @@ class _Overlap:
         """
         cases, num_classes = self.counts.true.shape
         batch = count_pixels(predictions, labels, num_classes=num_classes, where=where)
-        real = jnp.ones(case.shape, bool) if weights is None else weights > 0
-        known = (case >= 0) & (case < cases)
-        _checks.value(jnp.all(known | ~real), f"case: a case is outside 0..{cases - 1}")
         # A row outside the table is dropped: that is where padding goes.
-        rows = jnp.where(real & known, case, cases)
+        rows = rows_of(case, weights, cases)
         add = lambda table, new: table.at[rows].add(new, mode="drop")  # noqa: E731
         return dataclasses.replace(
             self,
@@ -188,23 +180,9 @@ class _Overlap:
 
     def compute(self) -> Scores:
         """The scores of what was seen. Pure: calling it twice changes nothing."""
-        per_case = jnp.where(self.seen[:, None], self.score(self.counts), jnp.nan)
         # int32 sums of many large volumes would overflow; a float sum of counts keeps 7 digits.
         pooled = jax.tree.map(lambda n: jnp.sum(n.astype(jnp.float32), axis=0), self.counts)
-        undefined = jnp.sum(jnp.isnan(per_case) & self.seen[:, None])
-        return Scores(
-            per_case=per_case,
-            per_class=_mean_of_defined(per_case, axis=0),
-            mean=_mean_of_defined(_mean_of_defined(per_case[:, 1:], axis=1), axis=0),
-            pooled=self.score(pooled),
-            undefined=undefined,
-        )
-
-
-def _mean_of_defined(x: Array, axis: int) -> Array:
-    """`nanmean` that is NaN without a warning where nothing is defined."""
-    defined = ~jnp.isnan(x)
-    return _ratio(jnp.sum(jnp.where(defined, x, 0), axis=axis), jnp.sum(defined, axis=axis))
+        return scores(self.score(self.counts), self.seen, self.score(pooled))
 
 
 @jax.tree_util.register_dataclass

@@ -1,14 +1,14 @@
 """One pass over a source: metrics, the objective, and the predictions if wanted."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 from lossbench.data import Source, evaluation_batches
-from lossbench.metrics import Scores
+from lossbench.metrics import Scores, Stream
 from lossbench.training.program import Arrays, Program
 from lossbench.training.state import TrainState
 
@@ -44,9 +44,13 @@ def evaluate(
         state: what to evaluate; its parameters' average where it has one.
         source: the examples.
         watch: is shown each batch and its predicted class ids, padding included.
+
+    Raises:
+        ValueError: if a metric needs whole cases, and the source has them in pieces.
     """
     options = program.options
     evaluation = program.empty()
+    check_pieces(evaluation.metrics, source)
     for batch in evaluation_batches(source, options.eval_batch_size or options.batch_size):
         evaluation, predictions = program.evaluate(
             evaluation, state.evaluated, program.place(batch), state.step
@@ -60,6 +64,18 @@ def evaluate(
     }
     terms, examples = jax.device_get((evaluation.terms, evaluation.examples))
     return Evaluated(scores, {name: float(term / examples) for name, term in terms.items()})
+
+
+def check_pieces(streams: Mapping[str, type[Stream] | Stream], source: Source) -> None:
+    """Raises a ValueError where a metric needs whole cases, and a source has them in pieces."""
+    pieces, cases = len(source), len(source.names)
+    for name, stream in streams.items():
+        if stream.whole_cases and pieces > cases:
+            raise ValueError(
+                f"the metric {name!r} needs each case in one piece, but the {cases} cases come in "
+                f"{pieces} patches; make data.patch as large as the largest case, or leave "
+                f"{name!r} out of the metrics"
+            )
 
 
 @jax.jit

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lossbench import metrics
 from lossbench.data import Dataset, Example, training_batches
 from lossbench.training.checkpoint import Checkpoint, Checkpoints, open_checkpoints
 from lossbench.training.dead_terms import WATCHED_STEPS, all_alive, dead_terms, probe_row
@@ -90,7 +91,8 @@ def fit(
         dataset: what to train on and to validate with.
         seed: of parameters, batch order and augmentation.
         folder: of checkpoints and logs.
-        metric: the validation metric that is best where highest.
+        metric: the validation metric that says which checkpoint is best; which way is better, the
+            metric itself says.
         label: what the progress calls the run.
         augment: augmentation of training examples.
 
@@ -194,8 +196,13 @@ def best_step(history: History, metric: str) -> int:
     rows = history["validation"]
     defined = [row for row in rows if not math.isnan(row[metric])]
     # `max` keeps the first of equals.
-    best = max(defined, key=lambda row: row[metric]) if defined else rows[-1]
+    best = max(defined, key=lambda row: _merit(metric, row[metric])) if defined else rows[-1]
     return best["step"]
+
+
+def _merit(metric: str, value: float) -> float:
+    """A validation's value such that higher is better."""
+    return value if metrics.get(metric).higher_is_better else -value
 
 
 def _patience_is_over(history: History, metric: str, program: Program) -> bool:
@@ -229,7 +236,7 @@ def _validate(
     log.scalars("validation", means, done)
     log.slices(slices, done)
     progress.validation(done, metric, means[metric])
-    return program.after_validation(state, jnp.float32(means[metric]))
+    return program.after_validation(state, jnp.float32(_merit(metric, means[metric])))
 
 
 def _save(checkpoints: Checkpoints, checkpoint: Checkpoint, metric: str) -> None:

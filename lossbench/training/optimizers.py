@@ -45,7 +45,7 @@ def optimizer(options: TrainOptions) -> optax.GradientTransformation:
 def plateau(options: TrainOptions) -> optax.GradientTransformationExtraArgs | None:
     """The rule that lowers the rate when the validation metric stalls; None if it is off.
 
-    It is told the negated metric once a validation, and its scale multiplies every update after.
+    It is told once a validation how bad it was, and its scale multiplies every update after.
     """
     if not options.plateau_patience:
         return None

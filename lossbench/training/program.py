@@ -49,7 +49,8 @@ class Program:
         train: state (donated), batch -> state, log.
         evaluate: evaluation, variables, batch, step -> evaluation, predictions.
         empty: () -> evaluation that has seen nothing.
-        after_validation: state, metric -> state; the identity without a plateau rule.
+        after_validation: state, a number of which higher is better -> state; the identity without
+            a plateau rule.
         probe: state, batch -> what the batch tells of every term (see `dead_terms`). Compiled when
             it is first called, apart from the training step, which it leaves as it is.
         compile_seconds: tracing and compiling the training step.
@@ -95,10 +96,11 @@ def build_program(
     options: TrainOptions,
     *,
     init: Init,
-    metric_names: tuple[str, ...],
+    streams: Mapping[str, Mapping[str, Any]],
     batch: Arrays,
     num_classes: int,
     cases: int,
+    spacing: tuple[float, ...] | None = None,
 ) -> Program:
     """Compiles a training.
 
@@ -107,10 +109,11 @@ def build_program(
         objective: what is minimized.
         options: how.
         init: from `build_init` with the same model and options.
-        metric_names: streams of `lossbench.metrics` to evaluate.
+        streams: metrics to evaluate: names in `lossbench.metrics.STATES`, with their options.
         batch: one training batch, for its shapes.
         num_classes: classes of labels, background included.
         cases: the most cases of any evaluation.
+        spacing: size of a pixel along each axis, for metrics that are lengths; 1 by default.
     """
     mesh = data_mesh(options)
     rule = plateau(options)
@@ -128,7 +131,12 @@ def build_program(
 
     def empty() -> Evaluation:
         evaluation = Evaluation(
-            {n: metrics.get(n).empty(cases=cases, num_classes=num_classes) for n in metric_names},
+            {
+                name: metrics.get(name).empty(
+                    cases=cases, num_classes=num_classes, spacing=spacing, **options
+                )
+                for name, options in streams.items()
+            },
             {name: jnp.zeros(()) for name in (*objective.terms, "loss")},
             jnp.zeros(()),
         )
@@ -150,7 +158,7 @@ def build_program(
         after_validation=(
             jax.jit(functools.partial(after_validation, plateau=rule), out_shardings=replicated)
             if rule
-            else lambda state, metric: state
+            else lambda state, merit: state
         ),
         probe=_probe(model, objective, replicated),
         compile_seconds=seconds,

@@ -92,10 +92,10 @@ def train_step(
 
 
 def after_validation(
-    state: TrainState, metric: jax.Array, *, plateau: optax.GradientTransformationExtraArgs
+    state: TrainState, merit: jax.Array, *, plateau: optax.GradientTransformationExtraArgs
 ) -> TrainState:
-    """Tells the plateau rule a validation metric, of which higher is better."""
-    _, rule = plateau.update({}, state.plateau, value=-metric)
+    """Tells the plateau rule how good a validation was: a number of which higher is better."""
+    _, rule = plateau.update({}, state.plateau, value=-merit)
     return dataclasses.replace(state, plateau=rule)
 
 

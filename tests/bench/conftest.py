@@ -8,6 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+HD95 = {
+    "metric": "hd95",
+    "metrics": {
+        "hd95": {"higher_is_better": False, "unit": "mm", "options": {"empty": "worst"}},
+        "dice": {"higher_is_better": True, "unit": "", "options": {}},
+    },
+    "data": {"spacing": [1.0, 1.0]},
+}
 CASES = ("case_a", "case_b", "case_c", "case_d", "case_e")
 CLASSES = ("disc", "ring")
 ENVIRONMENT = {
@@ -42,7 +50,8 @@ def write_comparison(
     """Write a plan and its runs.
 
     `states` maps (loss, seed) to "diverged", "failed" or "pending"; the rest completed. A run's
-    mean Dice is .8 + effect of its loss + a part shared by the seed + its own noise.
+    mean Dice is .8 + effect of its loss + a part shared by the seed + its own noise, and its hd95
+    is 10 times as much as Dice lacks; with `HD95` the plan goes by that.
     """
     states, effects = states or {}, effects or {}
     rng = np.random.default_rng(0)
@@ -106,8 +115,8 @@ def write_run(directory, spec, state, level, classes, cases, size, steps, k, rng
     ]  # fmt: skip
     curve = level * (1 - np.exp(-at[3::4] / 90)) + rng.normal(0, 0.006, at[3::4].size)
     validation = [
-        {"step": int(s), "loss": 1 - v, "dice": float(v), "iou": float(v / (2 - v))}
-        for s, v in zip(at[3::4], curve, strict=True)
+        {"step": int(s), "loss": 1 - v, "dice": v, "iou": v / (2 - v), "hd95": 10 * (1 - v)}
+        for s, v in zip(at[3::4], curve.tolist(), strict=True)
     ]
     error = {
         "completed": None,
@@ -122,7 +131,11 @@ def write_run(directory, spec, state, level, classes, cases, size, steps, k, rng
         "steps": int(end),
         "stopped_early": False,
         "best_step": int(end) if done else None,
-        "test": {"dice": score(dice, classes), "iou": score(dice / (2 - dice), classes)}
+        "test": {
+            "dice": score(dice, classes),
+            "iou": score(dice / (2 - dice), classes),
+            "hd95": score(10 * (1 - dice), classes),
+        }
         if done
         else None,
         "cases": list(cases),
@@ -172,6 +185,12 @@ def slices(cases: int, classes: int, size: int, rng) -> dict[str, np.ndarray]:
         "prediction": prediction,
         "axis_slice": np.full(cases, -1, np.int32),
     }
+
+
+@pytest.fixture(scope="session")
+def by_hd95():
+    """What `fabricate` takes for a comparison by a distance, of which lower is better."""
+    return HD95
 
 
 @pytest.fixture

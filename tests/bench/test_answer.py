@@ -40,6 +40,37 @@ def test_lower_is_said_too(answered):
     assert got.headline == "dice and focal score lower than the baseline cross_entropy on Dice."
 
 
+def test_of_a_distance_the_lower_is_the_better(answered, by_hd95):
+    got = answered(effects={"dice": 0.06, "focal": -0.06}, noise=0.002, **by_hd95)
+    assert got.headline == (
+        "dice scores lower (better) than the baseline cross_entropy on HD95. "
+        "focal scores higher (worse) than the baseline cross_entropy on HD95."
+    )
+    findings = dict(got.findings)
+    assert findings["dice"].startswith("better, −0.5")
+    assert findings["focal"].startswith("worse, +0.5")
+    assert "] mm over 3 seeds" in findings["dice"]
+
+
+def test_cases_that_only_some_losses_leave_undefined_are_noticed(fabricate):
+    folder = fabricate(losses=LOSSES, size=16)
+
+    def leave_out(loss):
+        for run in json.loads((folder / "plan.json").read_text())["runs"]:
+            if run["loss"] == loss:
+                path = folder / "runs" / run["id"] / "result.json"
+                result = json.loads(path.read_text())
+                result["test"]["dice"]["undefined"] = 1 + (run["seed"] == 0)
+                path.write_text(json.dumps(result))
+        return [c for c in answer(results.load(folder)).cautions if "undefined" in c]
+
+    (caution,) = leave_out("dice")
+    assert "(in a run: cross_entropy 0, dice 1.33 and focal 0)" in caution
+    assert "not over the same cases" in caution
+    leave_out("focal")
+    assert leave_out("cross_entropy") == []
+
+
 def test_one_seed_answers_nothing(answered):
     got = answered(seeds=(0,))
     assert got.headline.startswith("One seed cannot tell losses apart")

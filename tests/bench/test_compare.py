@@ -11,7 +11,7 @@ from lossbench.bench import run as running
 from lossbench.bench.compare import build_model, fingerprint
 from lossbench.bench.plan import make_plan
 from lossbench.data import ArraySource, shapes
-from lossbench.data.patches import CropSource, Volume
+from lossbench.data.patches import CropSource, TileSource, Volume
 from tests.pixelwise import Pixelwise
 
 SMALL = {"size": (16, 16), "classes": 2, "train": 2, "validation": 1, "test": 1}
@@ -237,6 +237,60 @@ def test_nothing_is_written_for_what_cannot_run(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         compared(tmp_path / "new", **changes)
     assert list(tmp_path.iterdir()) == []
+
+
+def in_tiles():
+    """A data set whose test case is twice as long as its patch."""
+    volume = Volume(np.zeros((32, 16, 1), np.float32), np.zeros((32, 16), np.int32))
+    tiles = TileSource(("long",), lambda i: volume, [(32, 16)], (16, 16))
+    return dataclasses.replace(shapes(**SMALL), test=tiles)
+
+
+def test_a_metric_of_whole_cases_is_refused_for_cases_in_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr(compare.Plan, "dataset", lambda *_: in_tiles())
+    with pytest.raises(ValueError, match=r"the metric 'hd95' needs .* 1 cases .* 2 patches"):
+        compared(tmp_path / "new", metrics=["dice", "hd95"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_spacing_that_does_not_fit_the_data_is_refused(tmp_path, monkeypatch):
+    spaced = dataclasses.replace(shapes(**SMALL), spacing=(1.0, 1.0, 1.0))
+    monkeypatch.setattr(compare.Plan, "dataset", lambda *_: spaced)
+    with pytest.raises(ValueError, match=r"data: spacing \(1.0, 1.0, 1.0\) does not fit"):
+        compared(tmp_path / "new")
+
+
+def test_a_comparison_by_a_distance_goes_by_the_lowest(tmp_path, monkeypatch):
+    options = {k: v for k, v in CONFIG["data"].items() if k != "name"}
+    data = dataclasses.replace(shapes(**options), spacing=(2.0, 2.0))
+    monkeypatch.setattr(compare.Plan, "dataset", lambda *_: data)
+    worst = {"empty": "worst"}
+    compared(
+        tmp_path,
+        losses=["cross_entropy"],
+        metrics={"hd95": worst, "dice": {}},
+        metric="hd95",
+        seeds=1,
+    )
+    found = results.load(tmp_path)
+    assert found.metrics == {
+        "hd95": results.Metric(False, "mm", worst),
+        "dice": results.Metric(True, "", {}),
+    }
+    (one,) = found.runs
+    history = one.history.validation["hd95"]
+    assert one.best_step == one.history.validation_steps[np.argmin(history)]
+    distances = one.test["hd95"].per_case
+    assert np.all((distances >= 0) & (distances <= 2 * np.hypot(16, 16)))
+    page = (tmp_path / "report.html").read_text()
+    assert "HD95 (mm)" in page
+    assert "lower is better" in page
+
+
+def test_a_distance_of_unknown_spacing_is_in_pixels():
+    data = shapes(**SMALL)
+    assert compare.meaning("hd95", data) == {"higher_is_better": False, "unit": "pixels"}
+    assert compare.meaning("nsd", data) == {"higher_is_better": True, "unit": ""}
 
 
 def test_a_model_gets_its_classes_and_axes_from_the_data():

@@ -76,6 +76,17 @@ def test_scores_at_the_edge_and_curves_that_overflow_can_be_drawn(fabricate):
     drawn(results.load(directory))
 
 
+def test_the_axes_of_a_distance_have_its_unit_and_no_end_at_one(fabricate, by_hd95):
+    comparison = results.load(fabricate(seeds=(0, 1), noise=0.02, **by_hd95))
+    made = drawn(comparison)
+    assert "Test HD95 (mm)" in texts(made["means"])
+    assert "Difference in test HD95 (mm) to cross_entropy" in texts(made["differences"])
+    assert "Validation HD95 (mm)" in texts(made["validation"])
+    # All scores are above 1 or the whole interval is drawn: nothing is cut at what a share can be.
+    numbers = [float(t.replace("−", "-")) for t in texts(made["means"]) if t[-1:].isdigit()]
+    assert max(numbers) > 1
+
+
 def test_a_users_settings_neither_reach_the_figures_nor_are_changed(fabricate):
     comparison = results.load(fabricate())
     plain = drawn(comparison)

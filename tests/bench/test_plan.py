@@ -38,7 +38,7 @@ def ids(config, fingerprint="0") -> list[str]:
 def test_defaults_are_filled_in():
     plan = make_plan({k: CONFIG[k] for k in ("data", "model", "losses")})
     assert plan.seeds == (0, 1, 2)
-    assert plan.metrics == ("dice", "iou")
+    assert plan.metrics == {"dice": {}, "iou": {}}
     assert plan.metric == "dice"
     assert plan.baseline == "plain"
     assert plan.folds is None
@@ -49,6 +49,17 @@ def test_a_list_of_losses_is_short_for_one_term_each():
     plan = make_plan(changed("losses", ["focal", "dice"]))
     assert plan.losses == {"focal": {"terms": {"focal": {}}}, "dice": {"terms": {"dice": {}}}}
     assert plan.baseline == "focal"
+
+
+def test_metrics_may_have_options():
+    given = {"dice": {}, "nsd": {"tolerance": 2}, "hd95": {"empty": "worst"}, "assd": None}
+    plan = make_plan(changed("metrics", given))
+    assert plan.metrics == {**given, "assd": {}}
+    assert plan.metric == "dice"
+    assert make_plan(changed("metrics", given) | {"metric": "hd95"}).metric == "hd95"
+    assert not set(ids(changed("metrics", given))) & set(
+        ids(changed("metrics.nsd.tolerance", 3, changed("metrics", given)))
+    )
 
 
 COMPOUND = {"type": "compound", "components": [{"type": "dice", "weight": 0.5}, {"type": "focal"}]}
@@ -202,6 +213,14 @@ BAD = [
     ("metrics", ["dise"], r"unknown metric 'dise'; did you mean 'dice'"),
     ("metrics", "dice", r"metrics: expected a list of names, got 'dice'"),
     ("metrics", ["dice", "dice"], r"metrics: .* has a name twice"),
+    ("metrics", {"hd59": {}}, r"unknown metric 'hd59'; did you mean 'hd95'"),
+    ("metrics", {"hd95": "worst"}, r"metrics.hd95: expected a mapping of options, got 'worst'"),
+    ("metrics", {"hd95": {"emty": 1}}, r"option of the metric hd95 'emty'; did you mean 'empty'"),
+    ("metrics", {"hd95": {"spacing": 1}}, r"unknown option of the metric hd95 'spacing'"),
+    ("metrics", {"hd95": {"empty": "best"}}, r"metrics.hd95: empty: expected one of 'worst'"),
+    ("metrics", {"dice": {"empty": "worst"}}, r"option of the metric dice 'empty'.* none"),
+    ("metrics", ["nsd"], r"metrics: 'nsd' needs the option 'tolerance'"),
+    ("metrics", {"nsd": {"tolerance": -1}}, r"metrics.nsd: tolerance: expected a length"),
     ("metric", "ioi", r"unknown metric to compare by 'ioi'; did you mean 'iou'"),
     ("baseline", "plane", r"unknown baseline 'plane'; did you mean 'plain'"),
     ("model.name", "unett", r"unknown model 'unett'; did you mean 'unet'"),

@@ -162,6 +162,26 @@ def test_cases_are_ranked_by_their_mean_over_all_completed_runs(fabricate):
     assert shown == ["0", "1", "0", "0"] * 3  # dice: its first completed run
 
 
+def test_the_report_of_a_distance_says_its_unit_and_which_way_is_better(fabricate, by_hd95):
+    directory = fabricate(effects={"dice": 0.06}, noise=0.002, **by_hd95)
+    comparison = results.load(directory)
+    page = page_of(directory)
+    assert "dice scores lower (better) than the baseline cross_entropy on HD95." in page.text
+    assert "foreground classes, with empty='worst', in mm, lower is better" in page.text
+    assert "Left of the line: better." in page.text
+    assert "Test HD95 (mm)" in page.text
+    assert "Test Dice (from 0 to 1, higher is better), reported beside HD95." in page.text
+    assert "▲ better" in page.text
+    # The best case has the least distance.
+    means = np.mean([run.test["hd95"].per_case.mean(axis=1) for run in comparison.runs], axis=0)
+    order, cases = np.argsort(means), comparison.runs[0].cases
+    for kind, index in (("Best", order[0]), ("Worst", order[-1])):
+        assert f"{kind} case: {cases[index]} , mean HD95 {means[index]:.3f} mm" in page.text
+    share = page_of(fabricate("share"))
+    assert "Right of the line: better." in share.text
+    assert "from 0 to 1, higher is better" in share.text
+
+
 def test_a_slice_keeps_its_proportions_in_millimeters(fabricate):
     directory = fabricate(data={"spacing": [2.0, 1.0, 5.0]})
     text = report.write_report(directory).read_text()

@@ -101,6 +101,15 @@ def test_a_baseline_or_metric_outside_the_plan_is_refused(fabricate):
         results.load(fabricate("other", metric="hd95"))
 
 
+def test_the_plan_says_what_a_number_of_a_metric_means(fabricate, by_hd95):
+    comparison = results.load(fabricate(**by_hd95))
+    assert list(comparison.metrics) == ["hd95", "dice"]
+    assert comparison.declared == results.Metric(False, "mm", {"empty": "worst"})
+    assert comparison.metrics["dice"] == results.Metric(True, "", {})
+    # A plan that lists names was written when every metric was a share.
+    assert results.load(fabricate("older")).declared == results.Metric(True, "", {})
+
+
 def test_folds_carry_the_ratio_of_test_to_training_cases(fabricate):
     assert results.load(fabricate()).test_to_train is None
     data = {"folds": 5, "train": 80, "test": 20}

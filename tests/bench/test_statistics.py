@@ -1,3 +1,5 @@
+import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -169,7 +171,7 @@ def test_standings_name_what_the_numbers_support():
         "single": few,
         "absent": np.full(8, math.nan),
     }
-    rows = statistics.standings(scores, "baseline")
+    rows = statistics.standings(scores, "baseline", higher_is_better=True)
     assert {name: row.verdict for name, row in rows.items()} == {
         "baseline": statistics.BASELINE,
         "higher": statistics.BETTER,
@@ -187,12 +189,24 @@ def test_standings_name_what_the_numbers_support():
     assert needed == statistics.required_seeds(d.standard_deviation, d.mean, significance=0.05 / 3)
 
 
+def test_the_direction_turns_the_verdict_and_nothing_else():
+    scores = {"a": [3.0, 3.1, 3.2], "b": [2.0, 2.12, 2.2], "c": [3.1, 3.0, 3.3]}
+    up = statistics.standings(scores, "a", higher_is_better=True)
+    down = statistics.standings(scores, "a", higher_is_better=False)
+    assert (up["b"].verdict, down["b"].verdict) == (statistics.WORSE, statistics.BETTER)
+    for name, row in up.items():
+        verdict = {"verdict": down[name].verdict}
+        assert repr(dataclasses.replace(row, **verdict)) == repr(down[name])
+    assert up["c"].verdict == down["c"].verdict == statistics.NOT_TOLD_APART
+
+
 def test_standings_do_not_ask_for_more_folds():
     scores = {"a": [0.8, 0.7, 0.9], "b": [0.81, 0.69, 0.92]}
-    assert statistics.standings(scores, "a")["b"].seeds_needed is not None
-    assert statistics.standings(scores, "a", test_to_train=0.5)["b"].seeds_needed is None
+    standings = functools.partial(statistics.standings, scores, "a", higher_is_better=True)
+    assert standings()["b"].seeds_needed is not None
+    assert standings(test_to_train=0.5)["b"].seeds_needed is None
 
 
 def test_standings_need_their_baseline():
     with pytest.raises(ValueError, match=r"'c' is not among \['a', 'b'\]"):
-        statistics.standings({"a": [0.1], "b": [0.2]}, "c")
+        statistics.standings({"a": [0.1], "b": [0.2]}, "c", higher_is_better=True)

@@ -54,7 +54,9 @@ def test_json_is_strict_and_holds_the_numbers_of_the_tables(comparison):
         raise AssertionError(name)
 
     document = json.loads(tables.results_json(comparison), parse_constant=refuse)
-    expected = statistics.standings(comparison.scores("dice"), "cross_entropy")
+    expected = statistics.standings(
+        comparison.scores("dice"), "cross_entropy", higher_is_better=True
+    )
     for loss, row in expected.items():
         got = document["losses"][loss]["metrics"]["dice"]
         assert got["mean"] == row.interval.mean
@@ -123,6 +125,22 @@ def test_summary_for_the_terminal_says_the_verdicts(comparison):
     assert lines[2].endswith("better")
     assert "2 of 3" in lines[3]
     assert "\n".join(lines).isascii()
+
+
+def test_tables_of_a_distance_have_its_unit_and_its_direction(fabricate, by_hd95):
+    comparison = results.load(fabricate(effects={"dice": 0.06}, noise=0.004, **by_hd95))
+    assert tables.standings(comparison, "hd95")["dice"].verdict == "better"
+    assert tables.standings(comparison, "dice")["dice"].verdict == "better"
+    assert r"HD95 (mm) [95\,\% interval]" in tables.latex(comparison)
+    head, _, dice, *_ = tables.summary_lines(comparison)
+    assert "hd95 in mm [95 %]" in head
+    assert dice.endswith("better")
+    document = json.loads(tables.results_json(comparison))
+    assert document["metrics"] == by_hd95["metrics"]
+    assert document["losses"]["dice"]["metrics"]["hd95"]["difference"]["mean"] < 0
+    assert tables.meaning(comparison, "hd95") == "with empty='worst', in mm, lower is better"
+    assert tables.meaning(comparison, "dice") == "from 0 to 1, higher is better"
+    assert tables.measure(comparison, "dice") == "Dice"
 
 
 def test_summary_keeps_control_characters_from_the_terminal(fabricate):

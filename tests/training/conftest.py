@@ -21,7 +21,7 @@ def build(
     *,
     model: nn.Module | None = None,
     objective: Objective | Mapping | None = None,
-    metrics: tuple[str, ...] = ("dice", "iou"),
+    metrics: Mapping[str, Mapping] | tuple[str, ...] = ("dice", "iou"),
     **options,
 ) -> Program:
     """A program for `dataset`, on one device unless told otherwise."""
@@ -35,10 +35,11 @@ def build(
         objective,
         options,
         init=build_init(model, options),
-        metric_names=metrics,
+        streams=metrics if isinstance(metrics, Mapping) else {name: {} for name in metrics},
         batch={k: np.repeat(v[None], options.batch_size, 0) for k, v in example.items()},
         num_classes=len(dataset.class_names),
         cases=max(len(dataset.validation.names), len(dataset.test.names)),
+        spacing=dataset.spacing,
     )
 
 

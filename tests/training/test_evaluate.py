@@ -6,7 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lossbench.training.evaluate import evaluate
+from lossbench import metrics
+from lossbench.data.patches import TileSource, Volume
+from lossbench.training.evaluate import check_pieces, evaluate
 from lossbench.training.state import stream_key
 
 SCALE = np.array([0.0, 1.5, 1.6])  # logits are image times this, minus the next
@@ -94,3 +96,43 @@ def test_the_average_is_what_is_evaluated(program, state, small):
     assert evaluate(program, shifted, small.test).means() != (
         evaluate(program, state, small.test).means()
     )
+
+
+def test_a_distance_is_measured_with_the_spacing_of_the_data(build, small):
+    spaced = dataclasses.replace(small, spacing=(0.5, 2.0))
+    streams = {"hd95": {"empty": "worst"}, "nsd": {"tolerance": 2}, "dice": {}}
+    program = build(spaced, model=Fixed(), batch_size=2, metrics=streams)
+    batch = {k: np.stack([v, v]) for k, v in small.train[0].items()}
+    state = program.init(stream_key(0, "init"), program.place(batch))
+    found = evaluate(program, state, small.test)
+    examples = [small.test[i] for i in range(len(small.test))]
+    labels, guess = (
+        np.stack(x)
+        for x in zip(*((e["labels"], predicted(e["image"])) for e in examples), strict=True)
+    )
+    options = {"spacing": (0.5, 2.0)}
+    for c in (1, 2):
+        masks = jnp.asarray(guess == c), jnp.asarray(labels == c)
+        hd95, nsd = metrics.hd95(*masks, **options), metrics.nsd(*masks, **options, tolerance=2)
+        np.testing.assert_array_equal(found.scores["hd95"].per_case[:, c], hd95.values)
+        np.testing.assert_array_equal(found.scores["nsd"].per_case[:, c], nsd.values)
+    assert found.means()["hd95"] == pytest.approx(found.scores["hd95"].per_case[:, 1:].mean())
+
+
+def test_a_metric_of_whole_cases_refuses_their_pieces(build, small):
+    volume = Volume(np.zeros((32, 16, 1), np.float32), np.zeros((32, 16), np.int32))
+    shape = volume.labels.shape
+    tiles = TileSource(("a", "b"), lambda i: volume, [shape, shape], (16, 16))
+    whole = TileSource(("a",), lambda i: volume, [shape], (40, 16))
+    streams = {name: metrics.get(name) for name in metrics.STATES}
+    for name, stream in streams.items():
+        if name in ("dice", "iou"):
+            check_pieces({name: stream}, tiles)
+            continue
+        message = f"{name!r} needs each case in one piece, but the 2 cases come in 4 patches; .*"
+        with pytest.raises(ValueError, match=message + r"data\.patch"):
+            check_pieces({name: stream}, tiles)
+    check_pieces(streams, whole)
+    program = build(small, model=Fixed(), metrics=("hd95",))
+    with pytest.raises(ValueError, match="'hd95' needs each case in one piece"):
+        evaluate(program, None, tiles)

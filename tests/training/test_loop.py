@@ -21,14 +21,14 @@ class Killed(BaseException):
     """Stands for the end of the process; nothing catches it."""
 
 
-def fitted(program, dataset, folder, seed=0):
+def fitted(program, dataset, folder, seed=0, metric="dice"):
     augment = augmentation({"flip": True, "noise": 0.1}, 2)
     return fit(
         program,
         dataset,
         seed=seed,
         folder=folder,
-        metric="dice",
+        metric=metric,
         label="test",
         augment=augment,
     )
@@ -174,13 +174,13 @@ def test_the_log_holds_every_term_weight_and_metric(program, small, tmp_path):
     assert written.count(b"\x89PNG") == 3
 
 
-def metric_by_step(monkeypatch, values):
+def metric_by_step(monkeypatch, values, metric="dice"):
     """Validations that come to known values, whatever the model does."""
     left = iter(values)
     empty = jax.device_get(get_metric("dice").empty(cases=1, num_classes=3).compute())
 
     def evaluate(*_, **__):
-        scores = {"dice": empty._replace(mean=np.float32(next(left)))}
+        scores = {metric: empty._replace(mean=np.float32(next(left)))}
         return Evaluated(scores, {"loss": 1.0})
 
     monkeypatch.setattr(loop, "evaluate", evaluate)
@@ -217,6 +217,26 @@ def test_training_ends_when_the_metric_stalls(
     assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {str(steps), str(best)}
 
 
+@pytest.mark.parametrize(
+    ("distances", "steps", "best"),
+    [
+        ([8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], 8, 8),
+        ([4.0, 5.0, 6.0], 3, 1),
+        ([float("nan"), 5.0, 3.0, 3.0, 4.0], 5, 3),
+    ],
+)
+def test_of_a_distance_the_lowest_is_the_best_checkpoint(
+    quick, small, tmp_path, monkeypatch, distances, steps, best
+):
+    metric_by_step(monkeypatch, distances, "hd95")
+    found = fitted(quick, small, tmp_path, metric="hd95")
+    assert int(found.last.step) == steps
+    assert found.best_step == int(found.best.step) == best
+    again = fitted(quick, small, tmp_path, metric="hd95")
+    assert int(again.best.step) == best
+    assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {str(steps), str(best)}
+
+
 def test_a_metric_that_is_never_defined_makes_the_last_the_best(
     build, small, tmp_path, monkeypatch
 ):
@@ -235,16 +255,19 @@ def test_a_metric_that_is_never_defined_makes_the_last_the_best(
     [([0.1, 0.3, 0.2], 2), ([0.3, 0.3], 1), ([float("nan"), 0.0], 2), ([float("nan")] * 2, 2)],
 )
 def test_best_step(values, best):
-    rows = [{"step": n, "dice": v} for n, v in enumerate(values, start=1)]
-    assert best_step({"train": [], "validation": rows}, "dice") == best
+    rows = [{"step": n, "dice": v, "hd95": 9 - v} for n, v in enumerate(values, start=1)]
+    history = {"train": [], "validation": rows}
+    assert best_step(history, "dice") == best_step(history, "hd95") == best
 
 
-def test_the_plateau_is_told_each_validation(build, small, tmp_path, monkeypatch):
+@pytest.mark.parametrize("metric", ["dice", "hd95"])
+def test_the_plateau_is_told_each_validation(build, small, tmp_path, monkeypatch, metric):
     program = build(
         small, steps=5, eval_every=1, log_every=1, schedule="constant", plateau_patience=2
     )
-    metric_by_step(monkeypatch, [0.5, 0.5, 0.5, 0.5, 0.5])
-    found = fitted(program, small, tmp_path)
+    worsening = {"dice": [0.5, 0.5, 0.4, 0.4, 0.5], "hd95": [5.0, 5.0, 6.0, 6.0, 5.0]}
+    metric_by_step(monkeypatch, worsening[metric], metric)
+    found = fitted(program, small, tmp_path, metric=metric)
     rates = [row["learning_rate"] / 1e-3 for row in found.history["train"]]
     # The first sets the mark, the second and third stall: half from the fourth step on.
     assert rates == pytest.approx([1, 1, 1, 0.5, 0.5])
