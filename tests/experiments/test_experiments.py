@@ -6,12 +6,15 @@ import os
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
+from PIL import Image
 
 from lossbench.bench import results
 from lossbench.bench.compare import compare
 from lossbench.bench.plan import make_plan
 from lossbench.configuration import load_config, override
+from lossbench.objective import Objective
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 FILES = sorted(FOLDER.glob("*.py"))
@@ -54,7 +57,8 @@ def ends_well(config: dict, folder: Path) -> None:
 
 
 def test_there_are_experiments():
-    assert {"compare_shapes", "compare_hippocampus"} <= {file.stem for file in FILES}
+    names = {"compare_shapes", "compare_hippocampus", "compare_hippocampus_boundary"}
+    assert names <= {file.stem for file in FILES}
 
 
 @files
@@ -96,18 +100,88 @@ def test_it_runs_on_synthetic_data(file, tmp_path):
     ends_well(shrunk(config, **sizes), tmp_path)
 
 
-@pytest.mark.long
-def test_compare_hippocampus_runs_on_real_data(tmp_path):
+@pytest.fixture
+def hippocampus() -> str:
     task = DATA / "msd" / "Task04_Hippocampus"
     if not (task / "dataset.json").is_file():
         pytest.skip("Task04_Hippocampus of the Medical Segmentation Decathlon is not there")
     pytest.importorskip("nibabel")
+    return str(task)
+
+
+@pytest.mark.long
+def test_compare_hippocampus_runs_on_real_data(tmp_path, hippocampus):
     config = config_of(FOLDER / "compare_hippocampus.py")
     config["losses"] = {"dice": config["losses"]["dice"]}
     config["baseline"] = "dice"
-    sizes = {"path": str(task), "patch": (16, 16, 16), "validation": 2, "test": 3}
+    sizes = {"path": hippocampus, "patch": (16, 16, 16), "validation": 2, "test": 3}
     ends_well(shrunk(config, **sizes), tmp_path)
     (run,) = results.load(tmp_path).runs
     assert len(run.cases) == 3
     assert run.test["dice"].classes == ("Anterior", "Posterior")
     assert jax.numpy.isfinite(run.score("dice"))
+
+
+@pytest.mark.long
+def test_compare_hippocampus_boundary_runs_on_real_data(tmp_path, hippocampus):
+    config = config_of(FOLDER / "compare_hippocampus_boundary.py")
+    sizes = {"path": hippocampus, "validation": 2, "test": 3}
+    ends_well(shrunk(config, **sizes), tmp_path)
+    found = results.load(tmp_path)
+    assert (found.declared.higher_is_better, found.declared.unit) == (False, "mm")
+    for one in found.runs:
+        assert one.test["hd95"].per_case.shape == (3, 2)
+        assert 0 < one.score("hd95") <= 89  # the diagonal of the image
+    too_small = shrunk(config, **sizes, patch=(40, 56, 40))
+    with pytest.raises(ValueError, match=r"the metric 'hd95' needs each case in one piece"):
+        compare(make_plan(too_small), tmp_path / "no", command="", say=print)
+
+
+def test_the_boundary_takes_over_from_dice_in_the_course_of_training():
+    config = config_of(FOLDER / "compare_hippocampus_boundary.py")
+    steps = config["train"]["steps"]
+    terms = Objective.from_config(config["losses"]["dice_to_boundary"]).terms
+    for step in (0, steps // 2, steps):
+        weights = {name: float(term.weight(step)) for name, term in terms.items()}
+        assert sum(weights.values()) == pytest.approx(1)
+        assert weights["boundary"] == pytest.approx(0.99 * step / steps)
+
+
+def vessels(folder: Path) -> Path:
+    """Small pictures under the names of CHASE_DB1: bright lines, both eyes of five children."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for name in [f"{child:02d}{eye}" for child in range(1, 6) for eye in "LR"]:
+        mask = np.zeros((30, 33), bool)
+        mask[rng.integers(4, 26)] = mask[:, rng.integers(4, 29)] = True
+        pixels = rng.integers(0, 90, (*mask.shape, 3)) + 120 * mask[..., None]
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"Image_{name}.jpg")
+        for observer in ("1stHO", "2ndHO"):
+            Image.fromarray(mask).save(folder / f"Image_{name}_{observer}.png")
+    return folder
+
+
+@pytest.mark.long
+def test_compare_vessels_runs_on_small_pictures(tmp_path):
+    config = config_of(FOLDER / "compare_vessels.py")
+    sizes = {"path": str(vessels(tmp_path / "vessels")), "patch": (16, 16), "validation": 1}
+    ends_well(shrunk(config, **sizes, test=2), tmp_path / "run")
+    for run in results.load(tmp_path / "run").runs:
+        assert len(run.cases) == 4
+        assert run.test["dice"].classes == ("vessel",)
+
+
+@pytest.mark.long
+def test_compare_vessels_runs_on_real_data(tmp_path):
+    folder = DATA / "chase_db1"
+    if not folder.is_dir():
+        pytest.skip("chase_db1 is not under LOSSBENCH_DATA")
+    config = config_of(FOLDER / "compare_vessels.py")
+    config["losses"] = {"dice": config["losses"]["dice"]}
+    config["baseline"], config["metrics"] = "dice", ("dice",)
+    sizes = {"path": str(folder), "patch": (64, 64), "validation": 1, "test": 1}
+    ends_well(shrunk(config, **sizes), tmp_path)
+    (run,) = results.load(tmp_path).runs
+    assert len(run.cases) == 2
+    assert len({name[:2] for name in run.cases}) == 1  # both eyes of a child
+    assert np.isfinite(run.score("dice"))
