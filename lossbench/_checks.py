@@ -1,10 +1,13 @@
 """Checks of arguments: shapes and dtypes while tracing, values only in debug mode."""
 
 import contextlib
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.experimental import checkify
 
 # Part of JAX's compile-cache key: a function traced with checks is never reused without them.
@@ -54,6 +57,27 @@ def shape(name: str, array: jax.Array, expected: tuple[int, ...], meaning: str) 
     """Raises unless `array` has the shape `expected`; `meaning` names its axes."""
     if array.shape != expected:
         raise ValueError(f"{name}: expected shape {expected} ({meaning}), got {array.shape}")
+
+
+def spacing(given: Any, axes: int) -> list[Any]:
+    """The size of a pixel along each of so many axes of space, 1 by default.
+
+    Raises:
+        ValueError: for another number of them, or one that is known and not above 0.
+    """
+    if given is None:
+        return [1.0] * axes
+    sizes = list(given) if isinstance(given, Sequence) or getattr(given, "ndim", 0) else []
+    known = [size for size in sizes if not isinstance(size, Tracer)]
+    if (
+        len(sizes) != axes
+        or any(getattr(size, "ndim", 0) for size in sizes)
+        or not all(0 < float(size) < math.inf for size in known)
+    ):
+        raise ValueError(
+            f"spacing: expected {axes} numbers above 0, one for each axis of space, got {given}"
+        )
+    return sizes
 
 
 def choice(name: str, given: str, allowed: tuple[str, ...]) -> None:

@@ -212,7 +212,8 @@ def _train(options: argparse.Namespace) -> int:
                 f"{c} {_number(v)}"
                 for c, v in zip(score["classes"], score["per_class"], strict=True)
             )
-            print(f"test {name}: {_number(score['mean'])} ({classes})")
+            unit = compare.meaning(name, bench.datasets[seed])["unit"]
+            print(f"test {name}: {_number(score['mean'])} {unit}".rstrip(), f"({classes})")
     print(f"run: {bench.run_folder(bench.specs[loss, seed]).resolve()}")
     return 0 if result["state"] == results.COMPLETED else 1
 

@@ -1,5 +1,7 @@
 """Checks of values: on in debug mode, inside and outside `jit`, and gone without it."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -107,3 +109,28 @@ def test_checks_while_tracing_name_the_argument():
 )
 def test_sums_accumulate_in_float32_at_least(given, wanted):
     assert _checks.compute_dtype(jnp.zeros(1, given)) == wanted
+
+
+@pytest.mark.parametrize(
+    "spacing",
+    [
+        (1.0,),
+        (1.0, 0.0),
+        np.array([0, 1]),
+        np.float32([-1, 1]),
+        2.0,
+        np.ones((2, 1)),
+        (1, math.nan),
+    ],
+)
+def test_wrong_spacing_of_any_kind_is_refused(spacing):
+    """Arrays whose values are known, single numbers and rows, too."""
+    with pytest.raises(ValueError, match=r"spacing: expected 2 numbers above 0, .* got"):
+        _checks.spacing(spacing, 2)
+
+
+def test_right_spacing_of_any_kind_is_let_through():
+    assert _checks.spacing(None, 3) == [1, 1, 1]
+    for spacing in ((1, 0.5), [jnp.float32(1), 0.5], np.float32([1, 0.5]), jnp.array([1, 0.5])):
+        assert [float(size) for size in _checks.spacing(spacing, 2)] == [1, 0.5]
+    assert jax.jit(lambda s: sum(_checks.spacing(s, 2)))(jnp.array([1.0, -2.0])) == -1

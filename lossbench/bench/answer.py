@@ -3,9 +3,18 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from lossbench.bench import tables
-from lossbench.bench.results import COMPLETED, DIVERGED, FAILED, PENDING, Comparison
-from lossbench.bench.statistics import BETTER, NO_PAIR, NOT_TOLD_APART, ONE_SEED, WORSE, Standing
+from lossbench.bench.results import COMPLETED, DIVERGED, FAILED, PENDING, Comparison, Run
+from lossbench.bench.statistics import (
+    BETTER,
+    NO_PAIR,
+    NOT_TOLD_APART,
+    ONE_SEED,
+    WORSE,
+    Standing,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +40,7 @@ def answer(comparison: Comparison) -> Answer:
     rows = tables.standings(comparison, comparison.metric)
     others = {loss: row for loss, row in rows.items() if row.difference is not None}
     digits = tables.decimals(rows)
-    findings = [(loss, _finding(comparison, row, digits)) for loss, row in others.items()]
+    findings = [(loss, _finding(comparison, loss, row, digits)) for loss, row in others.items()]
     compared = any(row.difference and row.difference.n for row in others.values())
     return Answer(
         headline=_headline(comparison, rows),
@@ -88,11 +97,18 @@ def _headline(comparison: Comparison, rows: Mapping[str, Standing]) -> str:
 
     if comparison.count(COMPLETED) == 0:
         return "No answer yet: no run has completed."
+    no_answer = "No answer yet" if comparison.count(PENDING) else "No answer"
+    never = _never_defined(comparison)
+    if baseline in never:
+        remedy = "; ask for empty='worst'" if _may_count_empty(comparison) else ""
+        return f"{no_answer}: {_never_text(comparison, never)}{remedy}."
     if rows[baseline].interval.n == 0:
         return f"No answer yet: the baseline {baseline} has no test score."
     if len(rows) == 1:
         return f"{baseline} is the only loss: there is nothing to compare it with."
     if not told(BETTER, WORSE, NOT_TOLD_APART):
+        if lacking := _lacking(comparison, rows):
+            return f"{no_answer}: {'; '.join(lacking.values())}."
         if told(ONE_SEED):
             return f"One {one} cannot tell losses apart: run at least two, better five."
         return f"No answer yet: no loss has a test score beside one of {baseline}."
@@ -107,16 +123,55 @@ def _headline(comparison: Comparison, rows: Mapping[str, Standing]) -> str:
     ]
     if undecided := told(NOT_TOLD_APART):
         parts.append(f"{join(undecided)} cannot be told apart from {'it' if parts else beside}.")
-    if short := told(ONE_SEED, NO_PAIR):
+    lacking = _lacking(comparison, rows)
+    parts += [f"{text}." for text in lacking.values()]
+    if short := [loss for loss in told(ONE_SEED, NO_PAIR) if loss not in lacking]:
         have = "has" if len(short) == 1 else "have"
         parts.append(f"{join(short)} {have} too few completed runs for a comparison.")
     return " ".join(parts)
 
 
-def _finding(comparison: Comparison, row: Standing, digits: int) -> str:
+def _never_defined(comparison: Comparison) -> list[str]:
+    """The losses of which runs completed, but none with a value of the metric."""
+    return [
+        loss
+        for loss, scores in comparison.scores(comparison.metric).items()
+        if comparison.count(COMPLETED, loss) and not np.isfinite(scores).any()
+    ]
+
+
+def _never_text(comparison: Comparison, losses: Sequence[str]) -> str:
+    count = sum(comparison.count(COMPLETED, loss) for loss in losses)
+    runs = "the only completed run" if count == 1 else f"all {count} completed runs"
+    return f"{tables.metric_label(comparison.metric)} is undefined in {runs} of {join(losses)}"
+
+
+def _may_count_empty(comparison: Comparison) -> bool:
+    """Whether a class that was not found is left out, and could count as a large distance."""
+    facts = comparison.declared
+    return bool(facts.unit) and facts.options.get("empty", "nan") in ("nan", "skip")
+
+
+def _lacking(comparison: Comparison, rows: Mapping[str, Standing]) -> dict[str, str]:
+    """Losses that lack values of the metric for a comparison, not runs; and what they lack."""
+    texts, never = {}, _never_defined(comparison)
+    for loss, row in rows.items():
+        pairs = len(comparison.pairs(loss))
+        if row.difference is None or row.difference.n >= min(2, pairs):
+            continue
+        texts[loss] = (
+            _never_text(comparison, [loss])
+            if loss in never
+            else f"{tables.metric_label(comparison.metric)} is defined for both {loss} and "
+            f"{comparison.baseline} in only {row.difference.n} of {pairs} {unit(comparison)}s"
+        )
+    return texts
+
+
+def _finding(comparison: Comparison, loss: str, row: Standing, digits: int) -> str:
     difference, one = row.difference, unit(comparison)
     if difference is None or difference.n == 0:
-        return f"{NO_PAIR}."
+        return f"{_lacking(comparison, {loss: row}).get(loss, NO_PAIR)}."
     seen = tables.interval_text(difference, digits, signed=True)
     seen = f"{seen} {comparison.declared.unit}".rstrip()
     over = f"{seen} over {difference.n} {one}{'s' if difference.n > 1 else ''}"
@@ -180,21 +235,41 @@ def _warnings(comparison: Comparison) -> list[str]:
 
 
 def _undefined(comparison: Comparison) -> list[str]:
-    """Whether the metric is defined for more cases under one loss than under another."""
-    metric = comparison.metric
-    counts = {
-        loss: [run.test[metric].undefined for run in comparison.of(loss) if metric in run.test]
-        for loss in comparison.losses
-    }
-    a_run = {loss: sum(found) / len(found) for loss, found in counts.items() if found}
-    if len(set(a_run.values())) < 2:
-        return []
-    listed = join([f"{loss} {count:.3g}" for loss, count in a_run.items()])
-    return [
-        f"{tables.metric_label(metric)} is undefined for a class of a case more often under some"
-        f" losses than under others (in a run: {listed}). The means leave that out, so they are not"
-        " over the same cases."
-    ]
+    """Where the metric has no value, and whether that is elsewhere than under the baseline."""
+    metric, baseline = comparison.metric, comparison.baseline
+    label = tables.metric_label(metric)
+    texts, elsewhere = [], []
+    if never := _never_defined(comparison):
+        texts.append(f"{_never_text(comparison, never)}.")
+    for loss in comparison.losses:
+        # Seed by seed: a loss that lacks a run lacks its undefined cases, too.
+        pairs = [
+            (_without(ours, metric), _without(theirs, metric))
+            for ours, theirs in comparison.pairs(loss)
+            if metric in ours.test and metric in theirs.test
+        ]
+        if any(not np.array_equal(ours, theirs) for ours, theirs in pairs):
+            ours, theirs = (
+                sum(int(mask.sum()) for mask in masks) for masks in zip(*pairs, strict=True)
+            )
+            elsewhere.append(f"{loss} ({ours} values against {theirs}, same {unit(comparison)}s)")
+    if elsewhere:
+        texts.append(
+            f"{label} is undefined for other cases under {join(elsewhere)} than under the baseline"
+            f" {baseline}. The means leave these out, so they are not over the same cases."
+        )
+    if texts and _may_count_empty(comparison):
+        texts.append(
+            f"A class without a pixel in the prediction or in the labels has no {label}. With the"
+            " metric's option empty='worst' one that was missed or made up counts as the diagonal"
+            " of the image."
+        )
+    return texts
+
+
+def _without(run: Run, metric: str) -> np.ndarray:
+    """True for each case and class for which the metric has no value."""
+    return np.isnan(run.test[metric].per_case)
 
 
 def _limits(comparison: Comparison, others: Mapping[str, Standing]) -> list[str]:
@@ -210,10 +285,16 @@ def _limits(comparison: Comparison, others: Mapping[str, Standing]) -> list[str]
             " changes the training at all."
         )
     ended = [run for run in comparison.runs if run.best_step is not None and run.steps]
-    still = sum(run.best_step == run.steps for run in ended)
-    if still > len(ended) / 2:
+    seeing = [run for run in ended if _was_validated(run, comparison.metric)]
+    if blind := len(ended) - len(seeing):
         texts.append(
-            f"{still} of {len(ended)} runs were best at their last validation: with more steps the"
+            f"In {blind} of {_runs(len(ended))} {tables.metric_label(comparison.metric)} was"
+            " undefined at every validation: no checkpoint could be chosen, the last was tested."
+        )
+    still = sum(run.best_step == run.steps for run in seeing)
+    if still > len(seeing) / 2:
+        texts.append(
+            f"{still} of {len(seeing)} runs were best at their last validation: with more steps the"
             " losses may compare otherwise."
         )
     if sum(row.interval.n > 0 for row in others.values()) > 1:
@@ -222,6 +303,13 @@ def _limits(comparison: Comparison, others: Mapping[str, Standing]) -> list[str]
             " with each other, whatever the order of their means."
         )
     return texts
+
+
+def _was_validated(run: Run, metric: str) -> bool:
+    """Whether the metric was defined at a validation; of a run without a history, so be it."""
+    if run.history is None or not run.history.validation_steps.size:
+        return True
+    return bool(np.isfinite(run.history.validation[metric]).any())
 
 
 def _runs(count: int) -> str:

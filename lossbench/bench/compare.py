@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,10 @@ def check_examples(dataset: Dataset) -> None:
         raise ValueError(
             f"data: spacing {dataset.spacing} does not fit labels of shape "
             f"{dataset.train[0]['labels'].shape}; it needs one length an axis"
+        )
+    if dataset.spacing and not all(0 < length < math.inf for length in dataset.spacing):
+        raise ValueError(
+            f"data: spacing {dataset.spacing} has a length that is not above 0 and finite"
         )
     for part in ("train", "validation", "test"):
         source = getattr(dataset, part)

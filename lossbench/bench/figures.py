@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 
 from lossbench._colors import CLASS_COLORS
 from lossbench.bench.results import DIVERGED, Comparison
-from lossbench.bench.statistics import NO_PAIR, ONE_SEED, Standing
-from lossbench.bench.tables import measure, plain
+from lossbench.bench.statistics import NO_PAIR, ONE_SEED, UNDEFINED, Standing
+from lossbench.bench.tables import measure, metric_label, plain
 
 # Okabe and Ito's colors, told apart by people with any common form of color blindness; their
 # yellow is left out of lines because it is too light for white paper. The baseline is black.
@@ -59,7 +59,8 @@ _STYLE: dict[Any, Any] = {
 }
 _WIDTH = 5.4  # inches, at 72 points each: half of the page
 _LONGEST_LABEL = 24
-_BESIDE = {ONE_SEED: "one seed", NO_PAIR: "no pair"}  # short forms, beside a row of a figure
+# Short forms, beside a row of a figure.
+_BESIDE = {ONE_SEED: "one seed", NO_PAIR: "no pair", UNDEFINED: "undefined"}
 _MOST_POINTS = 200  # of a curve; longer ones are averaged in blocks
 _MOST_PIXELS = 256  # of an example's side; larger ones are shown at every second, third, ... pixel
 
@@ -83,11 +84,13 @@ def means(comparison: Comparison, rows: Mapping[str, Standing]) -> str:
         for y, (loss, standing) in enumerate(rows.items()):
             color = loss_colors(comparison)[loss]
             interval = standing.interval
-            _whisker(axes, y - 0.12, interval.mean, interval.low, interval.high, color)
+            # No distance is below 0, whatever the t interval says.
+            low = np.maximum(interval.low, 0) if comparison.declared.unit else interval.low
+            _whisker(axes, y - 0.12, interval.mean, low, interval.high, color)
             _dots(axes, scores[loss], y + 0.2, color)
         _name_rows(axes, rows)
         _keep_within(axes, comparison, 0.0, 1.0)
-        axes.set_xlabel(f"Test {_short(measure(comparison, comparison.metric))}")
+        axes.set_xlabel(f"Test {_measured(comparison)}")
         return _svg(figure, "means")
 
 
@@ -112,8 +115,8 @@ def differences(comparison: Comparison, rows: Mapping[str, Standing]) -> str:
             )
         _name_rows(axes, rows)
         _keep_within(axes, comparison, -1.0, 1.0)
-        metric = _short(measure(comparison, comparison.metric))
-        axes.set_xlabel(f"Difference in test {metric} to {_short(comparison.baseline)}")
+        to = _short(comparison.baseline)
+        axes.set_xlabel(f"Difference in test {_measured(comparison)} to {to}")
         return _svg(figure, "differences")
 
 
@@ -130,7 +133,7 @@ def paired(comparison: Comparison) -> str:
         for y, (loss, values) in enumerate(scores.items()):
             _dots(axes, values, y, colors[loss], size=26)
         _name_rows(axes, scores)
-        axes.set_xlabel(f"Test {_short(measure(comparison, comparison.metric))}, one line a seed")
+        axes.set_xlabel(f"Test {_measured(comparison)}, one line a seed")
         return _svg(figure, "paired")
 
 
@@ -150,7 +153,7 @@ def validation_curves(comparison: Comparison) -> str:
                     _mark_end(axes, run.state, steps, values, color)
             axes.plot([], [], color=color, linestyle=dashes, linewidth=2, label=label)
         axes.set_xlabel("Training step")
-        axes.set_ylabel(f"Validation {_short(measure(comparison, metric))}")
+        axes.set_ylabel(f"Validation {_measured(comparison)}")
         axes.set_xlim(left=0)
         figure.legend(
             loc="outside lower center", ncols=columns, handlelength=1.6, columnspacing=1.4
@@ -329,6 +332,13 @@ def _thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray
     starts = np.arange(0, values.size, size)
     count = np.diff(np.append(starts, values.size))
     return np.add.reduceat(steps, starts) / count, np.add.reduceat(values, starts) / count
+
+
+def _measured(comparison: Comparison) -> str:
+    """The metric with its unit and direction; if it is too long, the name alone is cut."""
+    label = metric_label(comparison.metric)
+    rest = plain(measure(comparison, comparison.metric).removeprefix(label))
+    return f"{_short(label)} {rest}".rstrip()
 
 
 def _short(name: str) -> str:

@@ -183,6 +183,8 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
     measured = _metrics(config.get("metrics") or ("dice", "iou"))
     metric = config.get("metric") or next(iter(measured))
     if metric not in measured:
+        if metric in metrics.STATES:
+            raise ValueError(f"metric {metric!r} is not measured: add it to metrics")
         raise unknown("metric to compare by", metric, measured)
     train = TrainOptions.from_config(config.get("train") or {})
     options = dict(config["data"])
@@ -232,7 +234,8 @@ def _losses(config: Any) -> dict[str, Mapping[str, Any]]:
 def _metrics(config: Any) -> dict[str, Mapping[str, Any]]:
     """The options of each metric by its name; a list of names is short for no options."""
     if not isinstance(config, Mapping):
-        config = dict.fromkeys(_names("metrics", config))
+        allowed = "a list of names, or a mapping of names to options"
+        config = dict.fromkeys(_names("metrics", config, allowed))
     chosen = {}
     for name, options in config.items():
         stream, options = metrics.get(name), {} if options is None else options
@@ -260,10 +263,10 @@ def _metrics(config: Any) -> dict[str, Mapping[str, Any]]:
     return chosen
 
 
-def _names(key: str, names: Any) -> tuple[str, ...]:
+def _names(key: str, names: Any, allowed: str = "a list of names") -> tuple[str, ...]:
     """A list of names, none twice."""
     if not isinstance(names, list | tuple) or not all(isinstance(n, str) for n in names):
-        raise ValueError(f"{key}: expected a list of names, got {names!r}")
+        raise ValueError(f"{key}: expected {allowed}, got {names!r}")
     if len(set(names)) != len(names):
         raise ValueError(f"{key}: {list(names)} has a name twice")
     return tuple(names)

@@ -59,6 +59,7 @@ def html(comparison: Comparison) -> str:
         metric=metric_label(comparison.metric),
         measure=tables.measure(comparison, comparison.metric),
         meaning=tables.meaning(comparison, comparison.metric),
+        reading=tables.reading(comparison, comparison.metric),
         better=better,
         answer=answer.answer(comparison),
         covers=answer.covers(comparison),

@@ -184,6 +184,12 @@ class Comparison:
             for loss in self.losses
         }
 
+    def pairs(self, loss: str) -> list[tuple[Run, Run]]:
+        """A loss's run and the baseline's, for each seed under which both completed."""
+        done = {run.seed: run for run in self.of(self.baseline) if run.state == COMPLETED}
+        ours = [run for run in self.of(loss) if run.state == COMPLETED]
+        return [(run, done[run.seed]) for run in ours if run.seed in done]
+
     @property
     def declared(self) -> Metric:
         """What a number of the metric says that losses are compared by."""
@@ -251,7 +257,14 @@ def _metrics(entry: Any) -> dict[str, Metric]:
     """What the plan says of each metric; one that lists names alone has shares, higher better."""
     if not isinstance(entry, Mapping):
         return {name: Metric() for name in entry}
-    return {name: Metric(**facts) for name, facts in entry.items()}
+    metrics = {name: Metric(**facts) for name, facts in entry.items()}
+    for name, metric in metrics.items():
+        if not isinstance(metric.options, Mapping) or not isinstance(metric.unit, str):
+            raise ValueError(
+                f"metrics.{name}: options must be a mapping and unit a text, got "
+                f"{metric.options!r} and {metric.unit!r}"
+            )
+    return metrics
 
 
 def _data(entry: Mapping[str, Any]) -> Data:

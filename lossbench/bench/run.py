@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lossbench import metrics
 from lossbench.bench.environment import environment
 from lossbench.bench.files import write_arrays, write_json
 from lossbench.bench.plan import Plan, RunSpec
@@ -121,7 +122,8 @@ def _completed(fitted: Fitted, program: Program, dataset: Dataset, folder: Path)
         "stopped_early": fitted.stopped_early,
         "best_step": fitted.best_step,
         "test": {
-            name: _score(scores, dataset.class_names) for name, scores in tested.scores.items()
+            name: _score(scores, dataset.class_names, by_class=metrics.get(name).by_class)
+            for name, scores in tested.scores.items()
         },
         "test_loss": tested.terms["loss"],
         "cases": list(dataset.test.names),
@@ -144,13 +146,14 @@ def _compiling(program: Program) -> dict[str, Any]:
     }
 
 
-def _score(scores: Scores, class_names: tuple[str, ...]) -> Mapping[str, Any]:
-    """The foreground's scores; class 0 is the background."""
+def _score(scores: Scores, class_names: tuple[str, ...], *, by_class: bool) -> Mapping[str, Any]:
+    """The foreground's scores, class 0 is the background; or those of all classes together."""
+    first = 1 if by_class else 0
     return {
         "mean": float(scores.mean),
-        "per_class": scores.per_class[1:],
-        "pooled": scores.pooled[1:],
-        "classes": list(class_names[1:]),
-        "per_case": scores.per_case[:, 1:],
-        "undefined": int(np.isnan(scores.per_case[:, 1:]).sum()),
+        "per_class": scores.per_class[first:],
+        "pooled": scores.pooled[first:],
+        "classes": list(class_names[1:]) if by_class else ["all classes"],
+        "per_case": scores.per_case[:, first:],
+        "undefined": int(np.isnan(scores.per_case[:, first:]).sum()),
     }

@@ -24,6 +24,7 @@ WORSE = "worse"
 NOT_TOLD_APART = "not told apart"
 ONE_SEED = "one seed: no interval"
 NO_PAIR = "no pair of completed runs"
+UNDEFINED = "undefined in every pair"
 
 # Scores come from float32 sums: a difference below this share of the scores is rounding, not a
 # measurement.

@@ -4,6 +4,7 @@ Names come from data and configuration and may hold anything; each format escape
 """
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -15,11 +16,12 @@ import numpy as np
 
 from lossbench.bench import statistics
 from lossbench.bench.results import COMPLETED, STATES, Comparison, Cost
-from lossbench.bench.statistics import Interval, PairedDifference, Standing
+from lossbench.bench.statistics import NO_PAIR, UNDEFINED, Interval, PairedDifference, Standing
 
 CONFIDENCE = 0.95
+LENGTHS = ("tolerance",)  # options of metrics, in the unit of the spacing
 _LABELS = {"dice": "Dice", "iou": "IoU", "hd95": "HD95", "assd": "ASSD", "nsd": "NSD"}
-_LABELS |= {"cl_dice": "clDice"}
+_LABELS |= {"cl_dice": "clDice", "f_beta": "F-beta", "mcc": "MCC", "cohen_kappa": "kappa"}
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -33,13 +35,20 @@ _LATEX = {
 
 def standings(comparison: Comparison, metric: str) -> dict[str, Standing]:
     """Where each loss stands on one metric, against the declared baseline."""
-    return statistics.standings(
+    rows = statistics.standings(
         comparison.scores(metric),
         comparison.baseline,
         CONFIDENCE,
         comparison.test_to_train,
         higher_is_better=comparison.metrics[metric].higher_is_better,
     )
+    return {
+        # The scores do not tell a run that is missing from one that has no value.
+        loss: dataclasses.replace(row, verdict=UNDEFINED)
+        if row.verdict == NO_PAIR and comparison.pairs(loss)
+        else row
+        for loss, row in rows.items()
+    }
 
 
 def class_names(comparison: Comparison, metric: str) -> tuple[str, ...]:
@@ -189,6 +198,8 @@ def latex(comparison: Comparison) -> str:
     metric = comparison.metric
     rows = standings(comparison, metric)
     digits = decimals(rows)
+    unit = comparison.declared.unit
+    arrow = "" if comparison.declared.higher_is_better else r" $\downarrow$"
 
     def cells(loss: str, standing: Standing) -> list[str]:
         difference = standing.difference
@@ -204,8 +215,8 @@ def latex(comparison: Comparison) -> str:
     head = [
         "Loss",
         "Runs",
-        rf"{latex_text(measure(comparison, metric))} [95\,\% interval]",
-        r"Difference [95\,\% interval]",
+        rf"{latex_text(in_unit(comparison, metric))}{arrow} [95\,\% interval]",
+        rf"Difference{f' ({latex_text(unit)})' if unit else ''} [95\,\% interval]",
         r"$p$ (Holm)",
         "Verdict",
     ]
@@ -213,6 +224,7 @@ def latex(comparison: Comparison) -> str:
         r"% Needs \usepackage{booktabs}. Mean over seeds with a t interval; differences are paired",
         r"% by seed, to the baseline; p values of the paired t test are adjusted by Holm's method,",
         r"% intervals are each for itself: one may leave out 0 where p does not.",
+        f"% {'Higher' if comparison.declared.higher_is_better else 'Lower'} is better.",
         r"\begin{tabular}{llllll}",
         r"\toprule",
         " & ".join(head) + r" \\",
@@ -230,9 +242,10 @@ def summary_lines(comparison: Comparison) -> list[str]:
     rows = standings(comparison, metric)
     digits = decimals(rows)
     baseline = plain(comparison.baseline)
-    unit = comparison.metrics[metric].unit
-    in_unit = plain(f"{metric} in {unit}" if unit else metric)
-    table = [("loss", "runs", f"{in_unit} [95 %]", f"minus {baseline} [95 %]", "p", "verdict")]
+    unit, upward = comparison.declared.unit, comparison.declared.higher_is_better
+    words = f"{metric} in {unit}" if unit else metric
+    read = plain(words if upward else f"{words}, lower is better")
+    table = [("loss", "runs", f"{read} [95 %]", f"minus {baseline} [95 %]", "p", "verdict")]
     for loss, standing in rows.items():
         difference = standing.difference
         table.append(
@@ -257,19 +270,33 @@ def metric_label(metric: str) -> str:
     return _LABELS.get(metric, metric)
 
 
-def measure(comparison: Comparison, metric: str) -> str:
-    """A metric's name with its unit, to head a column or an axis: `HD95 (mm)`."""
+def in_unit(comparison: Comparison, metric: str) -> str:
+    """A metric's name with its unit: `HD95 (mm)`."""
     unit = comparison.metrics[metric].unit
     return f"{metric_label(metric)} ({unit})" if unit else metric_label(metric)
 
 
-def meaning(comparison: Comparison, metric: str) -> str:
-    """How to read the numbers of a metric."""
+def measure(comparison: Comparison, metric: str) -> str:
+    """What heads a column or an axis: name, unit, and an arrow where lower is better."""
+    upward = comparison.metrics[metric].higher_is_better
+    return in_unit(comparison, metric) + ("" if upward else " ↓")
+
+
+def reading(comparison: Comparison, metric: str) -> str:
+    """The unit or range of a metric's numbers, and which way is better."""
     facts = comparison.metrics[metric]
-    options = [f"with {name}={value!r}" for name, value in facts.options.items()]
-    values = f"in {facts.unit}" if facts.unit else "from 0 to 1"
-    better = "higher is better" if facts.higher_is_better else "lower is better"
-    return ", ".join([*options, values, better])
+    values = f"in {facts.unit}" if facts.unit else "at most 1"
+    return f"{values}, {'higher' if facts.higher_is_better else 'lower'} is better"
+
+
+def meaning(comparison: Comparison, metric: str) -> str:
+    """How to read the numbers of a metric, its options included."""
+    length = "mm" if comparison.data.spacing else "pixels"
+    options = [
+        f"with {name} = {value} {length}" if name in LENGTHS else f"with {name}={value!r}"
+        for name, value in comparison.metrics[metric].options.items()
+    ]
+    return ", ".join([*options, reading(comparison, metric)])
 
 
 def decimals(rows: Mapping[str, Standing]) -> int:

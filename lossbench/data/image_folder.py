@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import math
 import os
 import re
@@ -22,6 +23,7 @@ from lossbench.data.split import Split, split
 
 # Whole images are padded to a multiple of this, which a network of up to five levels can halve.
 MULTIPLE = 16
+WHOLE = "whole images, padded to"
 
 
 class Case(NamedTuple):
@@ -61,15 +63,19 @@ def image_folder(
 ) -> Dataset:
     """Any folder of 2D images with a binary mask each: vessels, lesions, membranes.
 
-    Images and masks are files of any format that Pillow reads. A mask holds 0 and 1, or 0 and 255.
-    Nothing is resampled. Each channel of an image is normalized for itself (see `normalize`), over
-    the pixels that count; the others are 0.
+    Images and masks are files of any format that Pillow reads, one upright image in each. A mask
+    holds 0 and 1, or 0 and 255, and every mask has its image. Nothing is resampled. Each channel of
+    an image is normalized for itself (see `normalize`), over the pixels that count; the others are
+    0.
 
     Args:
         path: The folder.
-        images: Where the images lie in it; `{name}` stands for the name of a case. The public sets
-            of retinal vessels fit: DRIVE has "images/{name}_training.tif", HRF "images/{name}.jpg".
-        masks: Where the masks lie: "1st_manual/{name}_manual1.gif", "manual1/{name}.tif".
+        images: Where the images lie in it; `{name}` stands for the name of a case. Small and
+            capital letters in extensions are the same. The public sets of retinal vessels fit:
+            DRIVE has "images/{name}_training.tif"; HRF "images/{name}.jpg", which finds 01_dr.JPG
+            and 01_g.jpg.
+        masks: Where the masks lie: "1st_manual/{name}_manual1.gif", "manual1/{name}.tif". No other
+            files may be named so.
         counted: Where masks lie of what is counted, such as the field of view:
             "mask/{name}_training_mask.gif". None counts every pixel.
         group: Regular expression that the start of a name matches; cases with the same first group
@@ -96,6 +102,8 @@ def image_folder(
     Returns:
         The data set; its spacing is not known.
     """
+    if not cache_gib >= 0:
+        raise ValueError(f"cache_gib must be at least 0, got {cache_gib!r}")
     folder = Path(path).expanduser()
     cases = find_cases(folder, images=images, masks=masks, counted=counted)
     groups = groups_of([case.name for case in cases], group)
@@ -110,11 +118,16 @@ def image_folder(
         headers = list(pool.map(check_case, cases))
     bands = chosen_bands(cases, headers, channels)
     shapes = [header.shape for header in headers]
+    trained = WHOLE if patch is None else "patches of"
+    tested = WHOLE if tile is None else "tiles of"
     patch, tile = chosen_size("patch", patch, shapes), chosen_size("tile", tile, shapes)
     check_foreground(foreground, shapes, patch)
     sizes = [math.prod(shape) * (4 * len(bands) + 2) for shape in shapes]
     read = remembering(lambda i: read_case(cases[i], bands), sizes, cache_gib)
     every = [case.name for case in cases]
+    if not any(read(i).labels.any() for i in range(len(cases))):
+        counts = "" if counted is None else " that counts"
+        raise ValueError(f"{folder}: no mask {masks} has a pixel of the foreground{counts}")
 
     def tiled(part: np.ndarray) -> TileSource:
         return TileSource(*named(part, every, read), [shapes[i] for i in part], tile)
@@ -127,8 +140,8 @@ def image_folder(
             f"{folder.resolve().name}: {len(cases)} images{many}, split by name ({how}) into "
             f"{len(parts.train)} training, {len(parts.validation)} validation and "
             f"{len(parts.test)} test images. Channels {' + '.join(bands)}, normalized image by "
-            f"image; training on patches of {'x'.join(map(str, patch))} pixels, evaluation on "
-            f"tiles of {'x'.join(map(str, tile))}."
+            f"image; training on {trained} {_size(patch)} pixels, evaluation on {tested} "
+            f"{_size(tile)}."
         ),
         train=CropSource(*named(parts.train, every, read), patch, foreground, seed),
         validation=tiled(parts.validation),
@@ -140,34 +153,65 @@ def image_folder(
 def find_cases(
     folder: Path, *, images: str, masks: str, counted: str | None = None
 ) -> tuple[Case, ...]:
-    """Returns the cases of a folder, by name; that their masks are there is checked later."""
-    for option, template in (("images", images), ("masks", masks), ("counted", counted)):
-        if template is not None and template.count("{name}") != 1:
+    """Returns the cases of a folder, by name; that their masks are there is checked later.
+
+    Raises:
+        ValueError: Where a mask has no image, or two files differ in an extension's capitals alone.
+    """
+    given = {"images": images, "masks": masks}
+    if counted is not None:
+        given["counted"] = counted
+    for option, template in given.items():
+        if template.count("{name}") != 1:
             raise ValueError(f"{option} must hold {{name}} once, got {template!r}")
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: there is no such data folder")
-    before, after = images.split("{name}")
-    form = re.compile(f"{re.escape(before)}([^/]+){re.escape(after)}")
-    wild = f"{glob.escape(before)}*{glob.escape(after)}"
-    found = {}
-    for file in sorted(folder.glob(wild)):
-        match = form.fullmatch(file.relative_to(folder).as_posix())
-        if match and not file.name.startswith("."):  # such as the resource forks of macOS
-            found[match[1]] = file
 
-    def beside(template: str, name: str) -> Path:
-        return folder / template.replace("{name}", name)
+    files = {option: files_of(folder, template) for option, template in given.items()}
+    for one, other in itertools.combinations(given, 2):
+        if files[one] and files[one] == files[other]:
+            raise ValueError(f"{one} and {other} name the same files, {given[one]!r}")
+    found = files["images"]
 
-    # Where masks lie beside the images, they may have the form of an image's name themselves.
-    others = {beside(t, name) for t in (masks, counted) if t is not None for name in found}
+    def beside(option: str, name: str) -> Path:
+        return files[option].get(name) or folder / given[option].replace("{name}", name)
+
+    # Where masks lie beside the images, each may have the form of the other's name.
+    others = {beside(option, name) for option in given if option != "images" for name in found}
     cases = tuple(
-        Case(name, file, beside(masks, name), beside(counted, name) if counted else None)
+        Case(name, file, beside("masks", name), beside("counted", name) if counted else None)
         for name, file in found.items()
         if file not in others
     )
     if not cases:
         raise FileNotFoundError(f"{folder}: there is no image {images}")
+    known = others | set(found.values())
+    for name, mask in files["masks"].items():
+        if mask not in known:
+            raise ValueError(
+                f"{mask}: the mask has no image {folder / images.replace('{name}', name)}"
+            )
     return cases
+
+
+def files_of(folder: Path, template: str) -> dict[str, Path]:
+    """Returns the files that fit a template, by name; capitals in the extension are as good."""
+    before, after = template.split("{name}")
+    middle, dot, extension = after.rpartition(".")
+    if not dot or "/" in extension:
+        middle, dot, extension = after, "", ""
+    name = f"{re.escape(before)}([^/]+){re.escape(middle)}"
+    form = re.compile(f"{name}(?i:{re.escape(dot + extension)})")
+    wild = f"{glob.escape(before)}*{glob.escape(middle)}{dot}" + "*" * bool(dot)
+    found: dict[str, Path] = {}
+    for file in sorted(folder.glob(wild)):
+        match = form.fullmatch(file.relative_to(folder).as_posix())
+        if not match or file.name.startswith("."):  # such as the resource forks of macOS
+            continue
+        if match[1] in found:
+            raise ValueError(f"{found[match[1]]}: {file.name} is there, too; which one is meant?")
+        found[match[1]] = file
+    return found
 
 
 def groups_of(names: Sequence[str], group: str | None) -> list[str]:
@@ -220,6 +264,8 @@ def chosen_bands(
                 f"channels must be among {', '.join(header.bands)} (of {case.image}), got "
                 f"{channels!r}"
             )
+    if len(set(wanted)) < len(wanted):
+        raise ValueError(f"channels must name each band once, got {channels!r}")
     return wanted
 
 

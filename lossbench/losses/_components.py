@@ -118,7 +118,10 @@ def read_ids(
             f"got {ids.shape}"
         )
     known = (ids >= 0) & (ids <= min(pixels, jnp.iinfo(ids.dtype).max))
-    _checks.value(jnp.all(known), f"{name}: an id is outside 0..{pixels}, the number of pixels")
+    seen = known
+    if x.where is not None:  # what is masked may have any id
+        seen = known | ~x.where.reshape(batch, *space, *[1] * (ids.ndim - len(shapes[1])))
+    _checks.value(jnp.all(seen), f"{name}: an id is outside 0..{pixels}, the number of pixels")
     ids = jnp.where(known, ids, jnp.zeros((), ids.dtype)).astype(jnp.int32)
     return ids.reshape(batch, pixels, *ids.shape[len(shapes[1]) :])
 

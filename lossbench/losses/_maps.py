@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from lossbench import _checks
-from lossbench.losses._inputs import Inputs, class_weighting, divide
+from lossbench.losses._inputs import Inputs, class_weighting, divide, read
 from lossbench.ops.classes import are_few, largest_of_classes
 from lossbench.ops.distance import Spacing, distance_transform
 from lossbench.ops.probabilities import surprise
@@ -27,13 +27,7 @@ OfMasks = Callable[[Bool[Array, "..."], Bool[Array, "..."] | None], Float[Array,
 
 def steps_of(spacing: Spacing | None, space: tuple[int, ...]) -> list[Float[Array, ""]]:
     """The size of a pixel along each axis of space, 1 by default; a constant."""
-    sizes = [1.0] * len(space) if spacing is None else spacing
-    known = [size for size in sizes if isinstance(size, int | float)]
-    if len(sizes) != len(space) or not all(0 < size < math.inf for size in known):
-        raise ValueError(
-            f"spacing: expected {len(space)} numbers above 0, one for each axis of space, "
-            f"got {spacing}"
-        )
+    sizes = _checks.spacing(spacing, len(space))
     return [lax.stop_gradient(jnp.asarray(size, jnp.float32)) for size in sizes]
 
 
@@ -57,6 +51,27 @@ def _extent(used: Bool[Array, "batch length"]) -> Float[Array, " batch"]:
     length = used.shape[1]
     first, after = jnp.argmax(used, axis=1), length - jnp.argmax(used[:, ::-1], axis=1)
     return jnp.where(jnp.any(used, axis=1), after - first, 1).astype(jnp.float32)
+
+
+def read_labels(labels: Array, classes: int, where: Array | None) -> tuple[Inputs, tuple[int, ...]]:
+    """Labels without logits, for what is computed of them once; and their space.
+
+    Without a softmax nothing says that a mask is one of two classes: it is of a single one.
+    """
+    labels = jnp.asarray(labels)
+    if classes < 1:
+        raise ValueError(f"classes: expected at least 1, got {classes}")
+    if labels.ndim < 1:
+        raise ValueError("labels: expected shape (batch, *space), got ()")
+    one_a_class = labels.dtype == jnp.bool_ and classes > 1
+    if one_a_class and (labels.ndim < 2 or labels.shape[-1] != classes):
+        raise ValueError(
+            f"labels: expected one mask a class, (batch, *space, {classes}), got bool "
+            f"{labels.shape}; of a mask of two classes give labels.astype(int)"
+        )
+    leading = labels.shape[:-1] if one_a_class else labels.shape
+    x = read(jnp.zeros((*leading, classes)), labels, where, activation="sigmoid")
+    return x, leading[1:]
 
 
 def is_single(x: Inputs) -> bool:

@@ -17,7 +17,7 @@ from lossbench.losses._components import (
     read_ids,
 )
 from lossbench.losses._inputs import Number, read
-from lossbench.losses._maps import first_class, refuse_soft
+from lossbench.losses._maps import first_class, read_labels, refuse_soft
 from lossbench.losses._region import ACTIVATE
 
 
@@ -145,12 +145,8 @@ def component_map(
     Reference: Kofler et al., blob loss: Instance Imbalance Aware Loss Functions for Semantic
     Segmentation, IPMI 2023.
     """
-    labels = jnp.asarray(labels)
-    one_a_class = labels.dtype == jnp.bool_ and labels.ndim > 1 and classes > 1
-    leading = labels.shape[:-1] if one_a_class else labels.shape
-    x = read(jnp.zeros((*leading, classes)), labels, where, activation="sigmoid")
+    x, space = read_labels(labels, classes, where)
     refuse_soft(x, "a map of components")
-    space = leading[1:]
     near = neighbors(space, connectivity)
     return of_every_class(x, space, lambda mask: numbered(mask, space, near))
 

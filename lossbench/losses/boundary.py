@@ -19,6 +19,7 @@ from lossbench.losses._maps import (
     given_maps,
     labeled,
     mean_over_classes,
+    read_labels,
     refuse_soft,
     signed_distance,
     steps_of,
@@ -273,13 +274,9 @@ def signed_distance_map(
     """
     how = _Map(spacing, False, inside, outside, absent)
     _choices(how)
-    labels = jnp.asarray(labels)
-    one_a_class = labels.dtype == jnp.bool_ and classes > 1
-    leading = labels.shape[:-1] if one_a_class else labels.shape
-    logits = jnp.zeros((*leading, classes))
-    x = read(logits, labels, where, activation="sigmoid")
-    space = leading[1:]
-    return _signed_maps(x, space, steps_of(spacing, space), how, 0).reshape(logits.shape)
+    x, space = read_labels(labels, classes, where)
+    maps = _signed_maps(x, space, steps_of(spacing, space), how, 0)
+    return maps.reshape(len(maps), *space, classes)
 
 
 class Shift(NamedTuple):
@@ -317,7 +314,8 @@ def boundary_schedule(
         traced): an objective's terms take them as their `weight`.
 
     Raises:
-        ValueError: for an interval below 1, or weights that are not `0 <= end <= start <= 1`.
+        ValueError: for an interval below 1, a negative decrement, or weights that are not
+            `0 <= end <= start <= 1`.
 
     Example:
         >>> weight = boundary_schedule(100)
@@ -328,6 +326,8 @@ def boundary_schedule(
     """
     if interval < 1:
         raise ValueError(f"interval: expected at least 1 step, got {interval}")
+    if not decrement >= 0:
+        raise ValueError(f"decrement: expected at least 0, got {decrement}")
     if not 0 <= end <= start <= 1:
         raise ValueError(
             f"start, end: expected weights with 0 <= end <= start <= 1, got {start} and {end}"

@@ -19,7 +19,7 @@ from lossbench.losses._components import (
     read_ids,
 )
 from lossbench.losses._inputs import Number, read
-from lossbench.losses._maps import first_class, refuse_soft, steps_of
+from lossbench.losses._maps import first_class, read_labels, refuse_soft, steps_of
 from lossbench.losses._region import ACTIVATE
 from lossbench.ops.distance import Spacing, feature_transform
 
@@ -157,12 +157,8 @@ def component_regions(
 
     Reference: Jaus et al., Every Component Counts, AAAI 2025.
     """
-    labels = jnp.asarray(labels)
-    one_a_class = labels.dtype == jnp.bool_ and labels.ndim > 1 and classes > 1
-    leading = labels.shape[:-1] if one_a_class else labels.shape
-    x = read(jnp.zeros((*leading, classes)), labels, where, activation="sigmoid")
+    x, space = read_labels(labels, classes, where)
     refuse_soft(x, "a map of regions")
-    space = leading[1:]
     near, steps = neighbors(space, connectivity), steps_of(spacing, space)
     return of_every_class(x, space, lambda mask: _regions(mask, space, near, steps))
 

@@ -105,8 +105,8 @@ def cl_dice(
     Reference: Shit et al., clDice - a Novel Topology-Preserving Loss Function for Tubular Structure
     Segmentation, CVPR 2021.
     """
-    if iterations < 0:
-        raise ValueError(f"iterations: expected at least 0, got {iterations}")
+    if not isinstance(iterations, int) or iterations < 0:
+        raise ValueError(f"iterations: expected a whole number of at least 0, got {iterations}")
     x = read_region(logits, labels, where, activation=activation, pool=pool)
     first = first_class(x, include_background)
     totals = _totals(x, logits.shape[1:-1], activation, iterations, first)

@@ -155,7 +155,7 @@ def unet_weight_map(
     Args:
         instances: the number of the instance each pixel belongs to, from 1; 0 is background.
         most: the largest number there may be, static. The time is that of `most` distance
-            transforms; instances with larger numbers are left out.
+            transforms; instances with larger numbers make no gap.
         w0: the weight in a gap of width 0; may be traced.
         sigma: how wide a gap counts, in the unit of `spacing`, above 0; may be traced.
         balance: :math:`v_c` of the background and of the instances; may be traced.
@@ -180,6 +180,8 @@ def unet_weight_map(
     """
     if most < 1:
         raise ValueError(f"most: expected at least 1 instance, got {most}")
+    if not jnp.issubdtype(instances.dtype, jnp.integer):
+        raise ValueError(f"instances: expected integer ids, got {instances.dtype}")
     space = instances.shape[1:]
     steps = steps_of(spacing, space)
     grid = (instances.shape[0], *(space or (1,)))

@@ -297,9 +297,8 @@ def hausdorff_er(
 
         @jax.checkpoint
         def erode(errors: Array, k: Array) -> tuple[Array, Array]:
-            errors = _eroded(errors)
-            left = errors if counted is None else jnp.where(counted, errors, 0)
-            return errors, k**exponent * jnp.sum(left, axis=axes)
+            errors = _eroded(errors, counted)
+            return errors, k**exponent * jnp.sum(errors, axis=axes)
 
         return jnp.sum(lax.scan(erode, errors, turns)[1], axis=0)
 
@@ -312,7 +311,9 @@ def hausdorff_er(
     return mean_over_classes(sums, x, class_weights, include_background)
 
 
-def _eroded(errors: Float[Array, "batch *space classes"]) -> Float[Array, "batch *space classes"]:
+def _eroded(
+    errors: Float[Array, "batch *space classes"], counted: Bool[Array, "batch *space 1"] | None
+) -> Float[Array, "batch *space classes"]:
     """What is left above one half of the mean over a cross, stretched to [0, 1] in each image."""
     axes = tuple(range(1, errors.ndim - 1))
     around = errors
@@ -324,6 +325,12 @@ def _eroded(errors: Float[Array, "batch *space classes"]) -> Float[Array, "batch
         after = lax.slice_in_dim(padded, 2, size + 2, axis=axis)
         around = around + before + after
     left = jax.nn.relu(around / (1 + 2 * len(axes)) - 0.5)
-    low = jnp.min(left, axis=axes, keepdims=True)
-    width = jnp.max(left, axis=axes, keepdims=True) - low
-    return jnp.where(width > 0, divide(left - low, jnp.broadcast_to(width, left.shape)), left)
+    if counted is not None:  # what is masked is as what lies beyond the border
+        left = jnp.where(counted, left, 0)
+    there = None if counted is None else jnp.broadcast_to(counted, left.shape)
+    high = jnp.max(left, axis=axes, keepdims=True, where=there, initial=0)
+    low = jnp.min(left, axis=axes, keepdims=True, where=there, initial=1)
+    stretched = jnp.where(
+        high > low, divide(left - low, jnp.broadcast_to(high - low, left.shape)), left
+    )
+    return stretched if counted is None else jnp.where(counted, stretched, 0)

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from lossbench import _checks
-from lossbench.losses._inputs import Inputs, Number, divide, read
-from lossbench.losses._maps import first_class, is_single, refuse_soft
+from lossbench.losses._inputs import Inputs, Number, divide
+from lossbench.losses._maps import first_class, is_single, read_labels, refuse_soft
 from lossbench.losses._region import (
     Regions,
     count,
@@ -55,8 +55,9 @@ def skeleton_recall(
         pool: where the sums run: "example", or "batch" (one ratio a class for the whole batch; the
             value is then a scalar).
         absent: what a class does of which no pixel of the pool is in the tube: "skip" leaves it out
-            of the mean; "smooth" keeps the formula, which costs 0; "suppress", for a class without
-            a labeled pixel, costs the mean probability given to it.
+            of the mean; "smooth" keeps the formula, which costs 0 with any s that is the same above
+            and below; "suppress", for a class without a labeled pixel, costs the mean probability
+            given to it.
         radius: how often the skeleton is dilated along the axes, static; the paper's is 2.
         smooth: s, in pixels of the tube, 1 in the authors' code; may be 0 and may be traced. A pair
             gives numerator and denominator one each.
@@ -153,12 +154,9 @@ def tubed_skeleton(
     Reference: Kirchhoff et al., Skeleton Recall Loss for Connectivity Conserving and Resource
     Efficient Segmentation of Thin Tubular Structures, ECCV 2024.
     """
-    labels = jnp.asarray(labels)
-    one_a_class = labels.dtype == jnp.bool_ and classes > 1
-    leading = labels.shape[:-1] if one_a_class else labels.shape
-    x = read(jnp.zeros((*leading, classes)), labels, where, activation="sigmoid")
-    inside = _tube(x, leading[1:], radius, first_class(x, include_background))
-    return inside.reshape(leading)
+    x, space = read_labels(labels, classes, where)
+    inside = _tube(x, space, radius, first_class(x, include_background))
+    return inside.reshape(len(inside), *space)
 
 
 def _tube(
@@ -167,6 +165,8 @@ def _tube(
     """The widened skeleton of the classes from `first` on; nothing that is masked."""
     if radius < 0:
         raise ValueError(f"radius: expected at least 0, got {radius}")
+    if len(space) > 3:
+        raise ValueError(f"labels: expected at most three axes of space, got {len(space)}")
     if x.ids is not None:
         foreground = x.ids >= first
     else:

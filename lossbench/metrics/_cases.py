@@ -39,14 +39,16 @@ class Stream:
     Attributes:
         higher_is_better: which way is better: checkpoints are chosen and losses compared by it.
         is_length: true if a value is a length, in the unit of the spacing; else it is a share, from
-            0 to 1.
+            0 to 1, or as `mcc` a correlation, from -1 to 1.
         whole_cases: true if a case must come as one example, since nothing that could be added up
             is known of a part of it.
+        by_class: true for a value a class; false for one of all classes together, in one column.
     """
 
     higher_is_better: ClassVar[bool]
     is_length: ClassVar[bool]
     whole_cases: ClassVar[bool]
+    by_class: ClassVar[bool] = True
     # Not as methods: their options differ from one metric to another.
     empty: ClassVar[Callable[..., Any]]
     update: ClassVar[Callable[..., Any]]

@@ -149,12 +149,6 @@ def check_masks(
                 "of logits `logits > 0`"
             )
     _checks.shape("predictions", predictions, labels.shape, "the shape of labels")
-    lengths = tuple(float(length) for length in spacing)
-    if len(lengths) != labels.ndim - 1 or not lengths:
-        raise ValueError(
-            f"spacing: expected {labels.ndim - 1} lengths, one a spatial axis of labels "
-            f"{labels.shape}, got {len(lengths)}"
-        )
-    if not all(0 < length < math.inf for length in lengths):
-        raise ValueError(f"spacing: expected lengths above 0, got {lengths}")
-    return lengths
+    if labels.ndim < 2:
+        raise ValueError(f"labels: expected shape (batch, *space), got {labels.shape}")
+    return tuple(float(length) for length in _checks.spacing(spacing, labels.ndim - 1))

@@ -55,7 +55,7 @@ def boundary_iou(
     lengths = check_masks(predictions, labels, spacing)
     if width is None:
         width = max(0.02 * diagonal(labels.shape[1:], lengths), min(lengths))
-    if width < min(lengths):
+    if not width >= min(lengths):
         smallest = f"at least the smallest spacing {min(lengths)}"
         raise ValueError(f"width: expected {smallest}, got {width}")
     inside, true = (_rim(mask, width, lengths) for mask in (predictions, labels))

@@ -132,7 +132,9 @@ def _matched(
     sizes_true = true.sizes()
     predicted = look_up(found.sizes(), pair.predicted)
     union = (predicted + look_up(sizes_true, pair.true) - pair.pixels).astype(jnp.float32)
-    match = (pair.pixels > 0) & (pair.pixels.astype(jnp.float32) > threshold * union)
+    # The product is rounded: a ratio that equals the threshold is not above it.
+    above = threshold * union * (1 + 1e-6)
+    match = (pair.pixels > 0) & (pair.pixels.astype(jnp.float32) > above)
 
     # Of each true lesion: the matching predictions, what they cover of it, and their size.
     matching = totals(match, pair.true, true.most)

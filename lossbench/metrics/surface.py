@@ -53,7 +53,8 @@ def hausdorff(
         predictions: masks.
         labels: masks.
         spacing: size of a pixel along each spatial axis, numbers and not traced.
-        percentile: 0 to 100, a number and not traced. 0 is the smallest distance.
+        percentile: 0 to 100, a number and not traced. 0 is the smallest distance; MONAI takes 0 as
+            no percentile, which is the largest.
         directed: only the distances from the prediction to the label.
         definition: "monai", "deepmind" or "pooled"; see the module.
         empty: "worst", "nan", "zero" or "skip", where a mask is empty; see the module.
@@ -254,6 +255,8 @@ def nsd(
     """
     found = surfaces(predictions, labels, spacing=spacing, definition=definition)
     both = _together(found)
+    if isinstance(tolerance, float | int) and not 0 <= tolerance < float("inf"):
+        raise ValueError(f"tolerance: expected a length of at least 0, got {tolerance}")
     within = both.distances <= jnp.asarray(tolerance) * ROUNDING
     inside, outside = (_sum_of_elements(both, chosen) for chosen in (within, ~within))
     total = inside + outside

@@ -9,6 +9,7 @@ distance: compare the counts, too, or ask for `empty="worst"`.
 """
 
 import dataclasses
+import numbers
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -185,8 +186,9 @@ class NSD(_Surface):
         Raises:
             ValueError: for options that there are not.
         """
-        if not 0 <= tolerance < float("inf"):
-            raise ValueError(f"tolerance: expected a length of at least 0, got {tolerance}")
+        number = isinstance(tolerance, numbers.Real) and not isinstance(tolerance, bool)
+        if not (number and 0 <= tolerance < float("inf")):
+            raise ValueError(f"tolerance: expected a length of at least 0, got {tolerance!r}")
         return cls._of_surfaces(
             cases,
             num_classes,

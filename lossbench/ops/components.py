@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Int
 
-from lossbench.ops.morphology import check_connectivity, neighborhood
+from lossbench.ops.morphology import check_connectivity, check_mask, neighborhood
 
 
 def connected_components(
@@ -34,7 +34,7 @@ def connected_components(
     six int32 arrays of the size of the mask.
 
     Raises:
-        ValueError: for no spatial axis or a connectivity out of range.
+        ValueError: for another dtype than bool, no spatial axis or a connectivity out of range.
 
     Example:
         >>> import jax.numpy as jnp
@@ -49,7 +49,8 @@ def connected_components(
     Reference: Zhang, Azad and Hu, FastSV: A Distributed-Memory Connected Component Algorithm with
     Fast Convergence, SIAM PP 2020.
     """
-    check_connectivity(mask.ndim - 1, connectivity)
+    check_mask(mask)
+    check_connectivity(mask.ndim - 1, connectivity, "mask")
     pixels = math.prod(mask.shape[1:])
     index = lax.broadcasted_iota(jnp.int32, (len(mask), pixels), 1)
     inside = mask.reshape(len(mask), pixels)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from lossbench import _checks
 from lossbench.ops._distance_lines import steps_to_other_kind
 from lossbench.ops._distance_shifts import (
     METRICS,
@@ -66,7 +67,7 @@ def distance_transform(
         mask: one mask an example.
         spacing: the size of a pixel along each space axis, Python numbers or a traced array;
             1 if None. Distances have its unit.
-        squared: gives `d^2`, whole numbers without rounding for a spacing of 1.
+        squared: gives `d^2`, for a spacing of 1 whole numbers without rounding up to 2^24.
         signed: gives positive distances to the nearest true pixel where false, and negative ones
             to the nearest false pixel where true. With `squared` the sign is kept.
         return_indices: gives the indices of a nearest pixel too.
@@ -216,11 +217,5 @@ def _steps(mask: Array, spacing: Spacing | None) -> list[Array]:
     axes = mask.ndim - 1
     if axes < 1:
         raise ValueError(f"mask: expected at least one axis after the batch, got {mask.shape}")
-    sizes = [1.0] * axes if spacing is None else spacing
-    if len(sizes) != axes:
-        raise ValueError(
-            f"spacing: expected one number for each of {axes} space axes, got {len(sizes)}"
-        )
-    if any(isinstance(size, (int, float)) and not 0 < size < math.inf for size in sizes):
-        raise ValueError(f"spacing: expected positive numbers, got {spacing}")
+    sizes = _checks.spacing(spacing, axes)
     return [lax.stop_gradient(jnp.asarray(size, jnp.float32)) for size in sizes]

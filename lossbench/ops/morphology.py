@@ -122,6 +122,8 @@ def surface(
         >>> print(surface(jnp.array([[False, True, True, True, False]])))
         [[False  True False  True False]]
     """
+    check_mask(mask)
+    check_connectivity(mask.ndim - 1, connectivity, "mask")
     return mask & ~erode(mask, connectivity=connectivity, border="background")
 
 
@@ -297,9 +299,15 @@ def _check(x: Array, connectivity: int, iterations: int) -> None:
         raise ValueError(f"iterations: expected at least 0, got {iterations}")
 
 
-def check_connectivity(space: int, connectivity: int) -> None:
+def check_mask(mask: Array) -> None:
+    """Raises unless it is a mask: whole numbers would be taken apart into their bits."""
+    if mask.dtype != jnp.bool_:
+        raise ValueError(f"mask: expected a boolean array, got {mask.dtype}")
+
+
+def check_connectivity(space: int, connectivity: int, name: str = "x") -> None:
     """Raises unless a neighbor may differ along so many of the spatial axes."""
     if space < 1:
-        raise ValueError("x: expected shape (batch, *space) with a spatial axis, got none")
+        raise ValueError(f"{name}: expected shape (batch, *space) with a spatial axis, got none")
     if not 1 <= connectivity <= space:
         raise ValueError(f"connectivity: expected 1 to {space}, got {connectivity}")

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, UInt8
 
+from lossbench.ops.morphology import check_mask
+
 # Masks are thinned as bytes of 0 and 1 with space flat: see `_flatten`.
 Flat = UInt8[Array, "batch cells"]
 Step = tuple[int, int, int]
@@ -55,7 +57,7 @@ def skeleton(mask: Bool[Array, " batch *space"]) -> Bool[Array, " batch *space"]
     a CPU. Memory: a few bytes a pixel.
 
     Raises:
-        ValueError: for no spatial axis or more than three.
+        ValueError: for another dtype than bool, no spatial axis or more than three.
 
     Example:
         >>> import jax.numpy as jnp
@@ -71,6 +73,7 @@ def skeleton(mask: Bool[Array, " batch *space"]) -> Bool[Array, " batch *space"]
     Kardos and Palágyi, Topology Preserving 3D Thinning Algorithms Using Four and Eight Subfields,
     ICIAR 2010; Kong, On Topology Preservation in 2-D and 3-D Thinning, IJPRAI 1995.
     """
+    check_mask(mask)
     axes = mask.ndim - 1
     if not 1 <= axes <= 3:
         raise ValueError(f"mask: expected one to three spatial axes, got shape {mask.shape}")

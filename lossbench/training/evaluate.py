@@ -73,7 +73,8 @@ def check_pieces(streams: Mapping[str, type[Stream] | Stream], source: Source) -
         if stream.whole_cases and pieces > cases:
             raise ValueError(
                 f"the metric {name!r} needs each case in one piece, but the {cases} cases come in "
-                f"{pieces} patches; make data.patch as large as the largest case, or leave "
+                f"{pieces} patches; evaluation must see each case whole: leave data.tile out "
+                "(decathlon: make data.patch as large as the largest case), or leave "
                 f"{name!r} out of the metrics"
             )
 

@@ -1,5 +1,6 @@
 """TensorBoard logs; the only module that knows tensorboardX."""
 
+import math
 import types
 from pathlib import Path
 from typing import Self
@@ -34,8 +35,10 @@ class Log:
         self._writer.close()
 
     def scalars(self, group: str, values: dict[str, float], step: int) -> None:
-        """Writes `group/name` for each value."""
+        """Writes `group/name` for each value that is defined; TensorBoard has no gaps for NaN."""
         for name, value in values.items():
+            if math.isnan(value):
+                continue
             self._writer.add_scalar(f"{group}/{name}", value, step)
 
     def slices(self, slices: list[Slice], step: int) -> None:

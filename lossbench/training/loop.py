@@ -206,11 +206,14 @@ def _merit(metric: str, value: float) -> float:
 
 
 def _patience_is_over(history: History, metric: str, program: Program) -> bool:
-    patience = program.options.early_stopping_patience
-    if not patience or not history["validation"]:
+    patience, rows = program.options.early_stopping_patience, history["validation"]
+    if not patience or not rows:
         return False
-    steps = [row["step"] for row in history["validation"]]
-    return len(steps) - 1 - steps.index(best_step(history, metric)) >= patience
+    # An undefined value is no improvement; if there is no other, none has been the best.
+    defined = any(not math.isnan(row[metric]) for row in rows)
+    steps = [row["step"] for row in rows]
+    until_best = 1 + steps.index(best_step(history, metric)) if defined else 0
+    return len(rows) - until_best >= patience
 
 
 def _validate(

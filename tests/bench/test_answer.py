@@ -1,10 +1,12 @@
 import json
 
+import numpy as np
 import pytest
 
 from lossbench.bench import results, tables
 from lossbench.bench.answer import answer, covers, join
 from lossbench.bench.report import html
+from tests.bench.conftest import CLASSES, HD95, score
 
 LOSSES = ("cross_entropy", "dice", "focal")
 
@@ -52,23 +54,101 @@ def test_of_a_distance_the_lower_is_the_better(answered, by_hd95):
     assert "] mm over 3 seeds" in findings["dice"]
 
 
-def test_cases_that_only_some_losses_leave_undefined_are_noticed(fabricate):
+def leave_out(folder, metric, where):
+    """Make a metric undefined: `where` gives (loss, seed) a mask over cases and classes."""
+    for path in (folder / "runs").glob("*/result.json"):
+        result = json.loads(path.read_text())
+        mask = where.get((result["loss"], result["seed"]))
+        if mask is not None and result["test"]:
+            table = np.array(result["test"][metric]["per_case"])
+            table[np.broadcast_to(mask, table.shape)] = np.nan
+            got = score(table, CLASSES) | {"undefined": int(np.isnan(table).sum())}
+            text = json.dumps(result | {"test": result["test"] | {metric: got}})
+            path.write_text(text.replace("NaN", "null"))
+    return answer(results.load(folder))
+
+
+CASE_0, CASE_1 = np.arange(5)[:, None] == 0, np.arange(5)[:, None] == 1
+
+
+def about_undefined(got):
+    return [text for text in got.cautions if "is undefined for " in text]
+
+
+def test_other_undefined_cases_than_the_baselines_are_noticed(fabricate):
     folder = fabricate(losses=LOSSES, size=16)
-
-    def leave_out(loss):
-        for run in json.loads((folder / "plan.json").read_text())["runs"]:
-            if run["loss"] == loss:
-                path = folder / "runs" / run["id"] / "result.json"
-                result = json.loads(path.read_text())
-                result["test"]["dice"]["undefined"] = 1 + (run["seed"] == 0)
-                path.write_text(json.dumps(result))
-        return [c for c in answer(results.load(folder)).cautions if "undefined" in c]
-
-    (caution,) = leave_out("dice")
-    assert "(in a run: cross_entropy 0, dice 1.33 and focal 0)" in caution
+    (caution,) = about_undefined(leave_out(folder, "dice", {("dice", 0): CASE_0}))
+    assert "under dice (2 values against 0, same seeds) than under the baseline" in caution
     assert "not over the same cases" in caution
-    leave_out("focal")
-    assert leave_out("cross_entropy") == []
+    # As many, but of another case.
+    (caution,) = about_undefined(leave_out(folder, "dice", {("cross_entropy", 0): CASE_1}))
+    assert "dice (2 values against 2, same seeds) and focal (0 values against 2" in caution
+
+
+def test_equal_undefined_cases_are_no_caution_though_a_run_is_missing(fabricate):
+    folder = fabricate(losses=LOSSES, size=16, states={("dice", 1): "failed"})
+    everywhere = {(loss, seed): CASE_0 for loss in LOSSES for seed in (0, 2)}
+    once = {(loss, 1): CASE_0 | CASE_1 for loss in LOSSES}
+    assert about_undefined(leave_out(folder, "dice", everywhere | once)) == []
+
+
+BY_HD95 = {"losses": LOSSES[:2], "seeds": (0, 1), "size": 16, **HD95}
+BY_HD95["metrics"] = HD95["metrics"] | {"hd95": {"higher_is_better": False, "unit": "mm"}}
+
+
+def test_a_metric_that_is_never_defined_is_said_to_be_undefined(fabricate):
+    folder = fabricate(**BY_HD95)
+    got = leave_out(folder, "hd95", {("dice", seed): True for seed in (0, 1)})
+    assert got.headline == "No answer: HD95 is undefined in all 2 completed runs of dice."
+    assert got.findings == ()
+    assert "HD95 is undefined in all 2 completed runs of dice." in got.cautions
+    assert len(about_undefined(got)) == 1
+    assert "empty='worst'" in got.cautions[2]
+    comparison = results.load(folder)
+    assert tables.standings(comparison, "hd95")["dice"].verdict == "undefined in every pair"
+    assert "undefined in every pair" in html(comparison)
+    got = leave_out(folder, "hd95", {("cross_entropy", seed): True for seed in (0, 1)})
+    assert got.headline == (
+        "No answer: HD95 is undefined in all 4 completed runs of cross_entropy and dice; "
+        "ask for empty='worst'."
+    )
+    assert got.progress == "4 of 4 runs completed"
+    assert about_undefined(got) == []
+    page = html(results.load(folder))
+    for wrong in ("no test score", "no pair of completed runs", "too few completed runs"):
+        assert wrong not in page
+
+
+def test_one_pair_with_a_value_is_not_called_one_seed(fabricate):
+    got = leave_out(fabricate(**BY_HD95), "hd95", {("dice", 1): True})
+    assert got.headline == (
+        "No answer: HD95 is defined for both dice and cross_entropy in only 1 of 2 seeds."
+    )
+
+
+def test_a_share_or_a_diagonal_needs_no_advice(fabricate, by_hd95):
+    masks = {(loss, seed): True for loss in LOSSES for seed in (0, 1, 2)}
+    got = leave_out(fabricate("worst", losses=LOSSES, size=16, **by_hd95), "hd95", masks)
+    assert got.headline.startswith("No answer: HD95 is undefined in all 9 completed runs of")
+    got = leave_out(fabricate("share", losses=LOSSES, size=16), "dice", masks)
+    assert "worst" not in got.headline + str(got.cautions)
+
+
+def test_a_run_that_was_never_validated_is_not_said_to_be_best_at_the_end(fabricate):
+    folder = fabricate(**BY_HD95)
+    assert any("4 of 4 runs were best at their last" in text for text in caution_of(folder))
+    for number, path in enumerate(sorted((folder / "runs").glob("*/result.json"))):
+        result = json.loads(path.read_text())
+        for row in result["history"]["validation"]:
+            row["hd95"] = None if number else row["hd95"]
+        path.write_text(json.dumps(result))
+    texts = caution_of(folder)
+    assert any("In 3 of 4 runs HD95 was undefined at every validation" in text for text in texts)
+    assert any("1 of 1 runs were best at their last" in text for text in texts)
+
+
+def caution_of(folder):
+    return answer(results.load(folder)).cautions
 
 
 def test_one_seed_answers_nothing(answered):

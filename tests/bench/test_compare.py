@@ -260,6 +260,15 @@ def test_a_spacing_that_does_not_fit_the_data_is_refused(tmp_path, monkeypatch):
         compared(tmp_path / "new")
 
 
+@pytest.mark.parametrize("length", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_spacing_that_is_no_length_is_refused_before_any_run(tmp_path, monkeypatch, length):
+    spaced = dataclasses.replace(shapes(**SMALL), spacing=(1.0, length))
+    monkeypatch.setattr(compare.Plan, "dataset", lambda *_: spaced)
+    with pytest.raises(ValueError, match=rf"data: spacing \(1.0, {length}\) has a length that"):
+        compared(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_comparison_by_a_distance_goes_by_the_lowest(tmp_path, monkeypatch):
     options = {k: v for k, v in CONFIG["data"].items() if k != "name"}
     data = dataclasses.replace(shapes(**options), spacing=(2.0, 2.0))

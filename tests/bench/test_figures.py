@@ -79,12 +79,33 @@ def test_scores_at_the_edge_and_curves_that_overflow_can_be_drawn(fabricate):
 def test_the_axes_of_a_distance_have_its_unit_and_no_end_at_one(fabricate, by_hd95):
     comparison = results.load(fabricate(seeds=(0, 1), noise=0.02, **by_hd95))
     made = drawn(comparison)
-    assert "Test HD95 (mm)" in texts(made["means"])
-    assert "Difference in test HD95 (mm) to cross_entropy" in texts(made["differences"])
-    assert "Validation HD95 (mm)" in texts(made["validation"])
+    assert "Test HD95 (mm) ↓" in texts(made["means"])
+    assert "Difference in test HD95 (mm) ↓ to cross_entropy" in texts(made["differences"])
+    assert "Validation HD95 (mm) ↓" in texts(made["validation"])
     # All scores are above 1 or the whole interval is drawn: nothing is cut at what a share can be.
     numbers = [float(t.replace("−", "-")) for t in texts(made["means"]) if t[-1:].isdigit()]
     assert max(numbers) > 1
+
+
+def test_no_interval_of_a_distance_is_drawn_below_0(fabricate, by_hd95, monkeypatch):
+    comparison = results.load(fabricate(seeds=(0, 1), noise=0.2, **by_hd95))
+    rows = tables.standings(comparison, "hd95")
+    assert min(row.interval.low for row in rows.values()) < 0
+    lows = []
+    monkeypatch.setattr(figures, "_whisker", lambda _axes, _y, _mean, low, *_: lows.append(low))
+    figures.means(comparison, rows)
+    assert lows == [max(row.interval.low, 0) for row in rows.values()]
+    lows.clear()
+    figures.differences(comparison, rows)  # a difference may well be
+    assert min(lows) < 0
+
+
+def test_a_long_name_leaves_the_axis_its_unit(fabricate, by_hd95):
+    facts = by_hd95["metrics"]["hd95"]
+    plan = by_hd95 | {"metric": "h" * 30, "metrics": {"h" * 30: facts, "dice": {}}}
+    comparison = results.load(fabricate(**plan))
+    rows = tables.standings(comparison, comparison.metric)
+    assert f"Test {'h' * 23}… (mm) ↓" in texts(figures.means(comparison, rows))
 
 
 def test_a_users_settings_neither_reach_the_figures_nor_are_changed(fabricate):

@@ -169,8 +169,9 @@ def test_the_report_of_a_distance_says_its_unit_and_which_way_is_better(fabricat
     assert "dice scores lower (better) than the baseline cross_entropy on HD95." in page.text
     assert "foreground classes, with empty='worst', in mm, lower is better" in page.text
     assert "Left of the line: better." in page.text
-    assert "Test HD95 (mm)" in page.text
-    assert "Test Dice (from 0 to 1, higher is better), reported beside HD95." in page.text
+    assert "Test HD95 (mm) ↓" in page.text
+    assert "Test HD95 (in mm, lower is better) of each loss over its completed runs" in page.text
+    assert "Test Dice (at most 1, higher is better), reported beside HD95." in page.text
     assert "▲ better" in page.text
     # The best case has the least distance.
     means = np.mean([run.test["hd95"].per_case.mean(axis=1) for run in comparison.runs], axis=0)
@@ -179,7 +180,7 @@ def test_the_report_of_a_distance_says_its_unit_and_which_way_is_better(fabricat
         assert f"{kind} case: {cases[index]} , mean HD95 {means[index]:.3f} mm" in page.text
     share = page_of(fabricate("share"))
     assert "Right of the line: better." in share.text
-    assert "from 0 to 1, higher is better" in share.text
+    assert "at most 1, higher is better" in share.text
 
 
 def test_a_slice_keeps_its_proportions_in_millimeters(fabricate):

@@ -94,6 +94,12 @@ def test_a_plan_that_cannot_be_read_is_named(tmp_path, text):
         results.load(tmp_path)
 
 
+@pytest.mark.parametrize("facts", [{"options": None}, {"unit": None}, {"unitt": ""}, None])
+def test_a_plan_whose_metric_means_nothing_is_named(fabricate, facts):
+    with pytest.raises(ValueError, match=r"plan\.json: not a plan that can be read \("):
+        results.load(fabricate(metrics={"dice": facts}))
+
+
 def test_a_baseline_or_metric_outside_the_plan_is_refused(fabricate):
     with pytest.raises(ValueError, match=r"the baseline 'tversky' is not among \['cross_entropy'"):
         results.load(fabricate(baseline="tversky"))

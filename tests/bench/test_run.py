@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lossbench import models
+from lossbench import metrics, models
 from lossbench.bench import run
 from lossbench.bench.compare import open_bench
 from lossbench.bench.plan import make_plan
@@ -229,3 +229,13 @@ def test_an_interrupted_run_has_no_result(bench, tmp_path, monkeypatch):
     assert finished(tmp_path) is None
     assert not (tmp_path / "result.json").exists()
     assert execute(bench, tmp_path)["state"] == "completed"
+
+
+def test_a_metric_of_all_classes_together_has_one_column():
+    state = metrics.get("accuracy").empty(cases=2, num_classes=3)
+    labels = jnp.array([[0, 1, 2, 2], [0, 0, 1, 1]])
+    scores = state.update(labels.at[0, 0].set(1), labels, case=jnp.arange(2)).compute()
+    found = run._score(scores, ("background", "a", "b"), by_class=metrics.get("accuracy").by_class)
+    assert found["classes"] == ["all classes"]
+    np.testing.assert_allclose(found["per_case"], [[0.75], [1]])
+    assert (found["mean"], found["undefined"]) == (0.875, 0)

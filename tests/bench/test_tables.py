@@ -131,16 +131,29 @@ def test_tables_of_a_distance_have_its_unit_and_its_direction(fabricate, by_hd95
     comparison = results.load(fabricate(effects={"dice": 0.06}, noise=0.004, **by_hd95))
     assert tables.standings(comparison, "hd95")["dice"].verdict == "better"
     assert tables.standings(comparison, "dice")["dice"].verdict == "better"
-    assert r"HD95 (mm) [95\,\% interval]" in tables.latex(comparison)
+    latex = tables.latex(comparison)
+    assert r"HD95 (mm) $\downarrow$ [95\,\% interval]" in latex
+    assert r"Difference (mm) [95\,\% interval]" in latex
     head, _, dice, *_ = tables.summary_lines(comparison)
-    assert "hd95 in mm [95 %]" in head
+    assert "hd95 in mm, lower is better [95 %]" in head
+    assert "\n".join([head, dice]).isascii()
     assert dice.endswith("better")
     document = json.loads(tables.results_json(comparison))
     assert document["metrics"] == by_hd95["metrics"]
     assert document["losses"]["dice"]["metrics"]["hd95"]["difference"]["mean"] < 0
     assert tables.meaning(comparison, "hd95") == "with empty='worst', in mm, lower is better"
-    assert tables.meaning(comparison, "dice") == "from 0 to 1, higher is better"
+    assert tables.meaning(comparison, "dice") == "at most 1, higher is better"
     assert tables.measure(comparison, "dice") == "Dice"
+    assert tables.measure(comparison, "hd95") == "HD95 (mm) ↓"
+
+
+@pytest.mark.parametrize(("spacing", "unit"), [(None, "pixels"), ([1.0, 1.0], "mm")])
+def test_a_tolerance_has_a_unit(fabricate, spacing, unit):
+    nsd = {"higher_is_better": True, "unit": "", "options": {"tolerance": 2, "empty": "zero"}}
+    plan = {"metrics": {"dice": {}, "nsd": nsd}, "data": {"spacing": spacing}}
+    assert tables.meaning(results.load(fabricate(**plan)), "nsd") == (
+        f"with tolerance = 2 {unit}, with empty='zero', at most 1, higher is better"
+    )
 
 
 def test_summary_keeps_control_characters_from_the_terminal(fabricate):

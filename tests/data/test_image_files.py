@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from lossbench.data.image_files import read_header, read_image, read_mask
 
@@ -36,6 +36,40 @@ def test_opacity_is_no_band(tmp_path, rng):
     path = save(tmp_path / "a.png", array)
     assert read_header(path).bands == ("R", "G", "B")
     np.testing.assert_array_equal(read_image(path, ("R", "G", "B")), array[..., :3])
+
+
+def test_the_a_of_lab_is_a_color(tmp_path, rng):
+    array = rng.integers(0, 256, (4, 6, 3)).astype(np.uint8)
+    path = tmp_path / "a.tif"
+    Image.frombytes("LAB", (6, 4), array.tobytes()).save(path)
+    assert read_header(path).bands == ("L", "A", "B")
+    np.testing.assert_array_equal(read_image(path, ("B", "A")), array[..., [2, 1]])
+
+
+@pytest.mark.parametrize("ending", ["tif", "gif", "png", "webp"])
+def test_files_of_several_images(tmp_path, rng, ending):
+    frames = [Image.fromarray(rng.integers(0, 256, (9, 9)).astype(np.uint8)) for _ in range(3)]
+    path = tmp_path / f"a.{ending}"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    for read in (read_header, read_mask, lambda path: read_image(path, ("L",))):
+        with pytest.raises(ValueError, match=rf"a\.{ending}: the file must hold one image, .* 3"):
+            read(path)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif"])
+def test_images_that_are_not_upright(tmp_path, rng, ending):
+    image = Image.fromarray(rng.integers(0, 256, (5, 9)).astype(np.uint8))
+    path = tmp_path / f"a.{ending}"
+    for orientation in range(10):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        image.save(path, exif=exif)
+        if orientation in (0, 1, 9):  # unknown, upright, without a meaning
+            assert read_header(path).shape == (5, 9)
+            continue
+        for read in (read_header, read_mask, lambda path: read_image(path, ("L",))):
+            with pytest.raises(ValueError, match=rf"must be stored upright, .* is {orientation} "):
+                read(path)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
@@ -101,6 +135,46 @@ def test_empty_and_full_masks(tmp_path, value):
 def test_masks_that_are_not_binary(tmp_path, values, message):
     path = save(tmp_path / "m.png", np.array([list(values)], np.uint8))
     with pytest.raises(ValueError, match=r"m\.png: a mask must hold two values, .*" + message):
+        read_mask(path)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_a_mask_whose_shape_is_in_its_opacity(tmp_path, mode):
+    black = np.zeros((*MASK.shape, 4), np.uint8)
+    opaque = black + np.array([0, 0, 0, 255], np.uint8)
+    for opacity in (MASK * 255, MASK * 10 + 20):
+        for rest in (black, opaque | (255 * MASK[..., None]).astype(np.uint8)):
+            rest[..., 3] = opacity
+            path = save(tmp_path / "m.png", rest, mode)
+            with pytest.raises(ValueError, match=r"m\.png: a mask must have the same opacity"):
+                read_mask(path)
+    white = np.where(MASK[..., None], 255, opaque).astype(np.uint8)
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "m.png", white, mode)), MASK)
+
+
+def test_a_palette_with_a_transparent_color(tmp_path):
+    path = tmp_path / "m.png"
+    image = Image.fromarray(MASK.astype(np.uint8)).convert("P")
+    image.putpalette([0, 0, 0, 255, 255, 255])
+    image.save(path, transparency=0)
+    np.testing.assert_array_equal(read_mask(path), MASK)
+    image.putpalette([0, 0, 0, 0, 0, 0])
+    image.save(path, transparency=0)
+    with pytest.raises(ValueError, match=r"m\.png: a mask must have the same opacity"):
+        read_mask(path)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P"])
+def test_masks_in_colors(tmp_path, mode):
+    path = save(tmp_path / "m.png", np.array([[[0, 0, 0], [255, 0, 0]]], np.uint8), mode)
+    with pytest.raises(ValueError, match=r"m\.png: .* the colors \(0, 0, 0\), \(255, 0, 0\)$"):
+        read_mask(path)
+    # So dark that it would have been background in gray.
+    save(path, np.array([[[0, 0, 0], [0, 0, 3]]], np.uint8), "RGB")
+    with pytest.raises(ValueError, match=r"the colors \(0, 0, 0\), \(0, 0, 3\)$"):
+        read_mask(path)
+    save(path, np.arange(30, dtype=np.uint8).reshape(1, 10, 3), "RGB")
+    with pytest.raises(ValueError, match=r"\(21, 22, 23\), \.\.\. \(10 colors\)$"):
         read_mask(path)
 
 

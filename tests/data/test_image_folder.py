@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -135,6 +137,8 @@ def test_channels_are_chosen_by_name(folder):
     for wrong in ("X", "RGX", ()):
         with pytest.raises(ValueError, match=r"channels must be among R, G, B \(of .*01L\.png\)"):
             image_folder(path=root, channels=wrong, **COUNTS)
+    with pytest.raises(ValueError, match="channels must name each band once, got 'GG'"):
+        image_folder(path=root, channels="GG", **COUNTS)
     Image.fromarray(np.zeros((20, 30), np.uint8)).save(root / "images" / "02L.png")
     with pytest.raises(
         ValueError, match=r"02L\.png: .*channels L, but .*01L\.png has R, G, B; say"
@@ -177,6 +181,80 @@ def test_cases_are_found_by_the_form_of_their_names(tmp_path):
     assert cases[1].counted is None
     hidden = find_cases(tmp_path, images="a/{name}.jpg", masks="a/{name}_mask.jpg")
     assert [case.name for case in hidden] == ["eye_1", "eye_2+x", "other"]
+
+
+def test_extensions_in_capitals_are_found(folder):
+    root = folder()
+    for part, name in (("images", "01L"), ("images", "03R"), ("masks", "03R")):
+        file = root / part / f"{name}.png"
+        file.rename(file.with_suffix(".PNG"))
+    data = image_folder(path=root, **COUNTS)
+    assert sorted(sum((source.names for source in sources(data)), ())) == NAMES
+    cases = find_cases(root, images="images/{name}.Png", masks="masks/{name}.png")
+    assert [case.name for case in cases] == NAMES
+    assert cases[0].image == root / "images" / "01L.PNG"
+    # A name keeps its capitals, and so does what comes before the extension.
+    with pytest.raises(FileNotFoundError, match="there is no image"):
+        find_cases(root, images="images/{name}l.png", masks="masks/{name}.png")
+    (root / "images" / "01L.png").touch()
+    if len(list((root / "images").iterdir())) > len(NAMES):  # the file system tells them apart
+        with pytest.raises(ValueError, match=r"01L\.PNG: 01L\.png is there, too; which one"):
+            image_folder(path=root, **COUNTS)
+
+
+def test_an_extension_may_lie_in_a_folder_of_the_case_or_be_missing(tmp_path):
+    for file in ("c/1.x/image.PNG", "c/1.x/mask.png", "c/2.x/image.png", "d/1", "d/1_mask"):
+        (tmp_path / file).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / file).touch()
+    cases = find_cases(tmp_path, images="c/{name}.x/image.png", masks="c/{name}.x/mask.png")
+    assert [case.image.name for case in cases] == ["image.PNG", "image.png"]
+    assert [case.name for case in cases] == ["1", "2"]
+    cases = find_cases(tmp_path, images="d/{name}", masks="d/{name}_mask")
+    assert [case.name for case in cases] == ["1"]
+
+
+def test_a_mask_without_an_image(folder):
+    root = folder()
+    (root / "images" / "03R.png").rename(root / "images" / "03R.jpeg")
+    with pytest.raises(ValueError, match=r"masks/03R\.png: the mask has no image .*s/03R\.png"):
+        image_folder(path=root, **COUNTS)
+    (root / "masks" / "03R.png").unlink()
+    assert sum(len(source) for source in sources(image_folder(path=root, **COUNTS))) == 9
+
+
+def test_images_that_have_the_form_of_a_mask(tmp_path):
+    for file in ("1_photo.png", "1.png", "1_field.png", "2_photo.png", "2.png", "2_field.png"):
+        (tmp_path / file).touch()
+    cases = find_cases(
+        tmp_path, images="{name}_photo.png", masks="{name}.png", counted="{name}_field.png"
+    )
+    assert [case.name for case in cases] == ["1", "2"]
+
+
+def test_a_set_without_any_foreground(folder):
+    root = folder()
+    empty = Image.fromarray(np.zeros((20, 30), np.uint8))
+    for name in NAMES[1:]:
+        empty.save(root / "masks" / f"{name}.png")
+    image_folder(path=root, cache_gib=0, **COUNTS)
+    outside = np.zeros((20, 30), np.uint8)
+    outside[0] = 255
+    Image.fromarray(outside).save(root / "masks" / "01L.png")
+    with pytest.raises(ValueError, match=r"no mask masks/.* has a pixel .* that counts"):
+        image_folder(path=root, counted="fields/{name}.png", **COUNTS)
+    empty.save(root / "masks" / "01L.png")
+    with pytest.raises(ValueError, match=r"no mask masks/\{name\}\.png has a pixel of the fore"):
+        image_folder(path=root, **COUNTS)
+
+
+def test_the_description_tells_tiles_from_whole_images(folder):
+    root = folder()
+    whole = image_folder(path=root, patch=(8, 16), **COUNTS).description
+    assert (
+        "training on patches of 8x16 pixels, evaluation on whole images, padded to 32x32" in whole
+    )
+    tiled = image_folder(path=root, tile=(16, 16), **COUNTS).description
+    assert "training on whole images, padded to 32x32 pixels, evaluation on tiles of 16" in tiled
 
 
 def test_groups():
@@ -229,6 +307,11 @@ def test_bad_files_are_named(folder, cache_gib):
         ({"images": "images/x.png"}, ValueError, r"images must hold \{name\} once"),
         ({"masks": "{name}/{name}.png"}, ValueError, r"masks must hold \{name\} once"),
         ({"counted": "fields"}, ValueError, r"counted must hold \{name\} once"),
+        ({"masks": "images/{name}.png"}, ValueError, "images and masks name the same files"),
+        ({"masks": "images/{name}.PNG"}, ValueError, "images and masks name the same files"),
+        ({"counted": "masks/{name}.png"}, ValueError, "masks and counted name the same files"),
+        ({"cache_gib": -1}, ValueError, "cache_gib must be at least 0, got -1"),
+        ({"cache_gib": math.nan}, ValueError, "cache_gib must be at least 0, got nan"),
         ({"patch": (8,)}, ValueError, "patch must be two positive numbers"),
         ({"foreground": 0.5}, ValueError, r"foreground=0.5 has no effect"),
         ({"group": r"(0)", "folds": 3, "fold": 0, "test": None}, ValueError, "folds=3 needs at"),

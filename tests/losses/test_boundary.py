@@ -1,3 +1,5 @@
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,8 @@ from lossbench.losses.signed_distance_regression import signed_distance_regressi
 from tests.losses import agreement, distances
 
 RNG = np.random.default_rng(4)
+# Without the annotations' own check.
+bare = inspect.unwrap
 quick = distances.compiled(boundary)
 quick_optimum = distances.compiled(boundary_optimum)
 quick_map = distances.compiled(signed_distance_map)
@@ -252,3 +256,12 @@ def test_spacing_may_be_traced():
     swept = jax.jit(jax.vmap(values))(jnp.array(spacings))
     wanted = jax.jit(lambda: jnp.stack([values(spacing) for spacing in spacings]))()
     np.testing.assert_allclose(swept, wanted, rtol=1e-6)
+
+
+def test_maps_of_labels_name_what_is_wrong_with_them():
+    with pytest.raises(ValueError, match=r"labels: expected one mask a class.*astype\(int\)"):
+        bare(signed_distance_map)(jnp.array([[True, False, True]]), classes=2)
+    with pytest.raises(ValueError, match="classes: expected at least 1"):
+        bare(signed_distance_map)(jnp.array([[0, 1]]), classes=0)
+    with pytest.raises(ValueError, match="decrement: expected at least 0"):
+        boundary_schedule(1, decrement=-0.5)

@@ -228,3 +228,16 @@ def test_wrong_options_are_named():
     agreement.assert_refused(hausdorff_dt, {"spacing": (1.0,)}, "spacing: expected 2 numbers")
     message = "distance_map: expected shape"
     agreement.assert_refused(hausdorff_dt, {"distance_map": np.zeros((3, 4, 5))}, message)
+
+
+def test_what_is_masked_has_no_error_and_no_part_in_the_erosions():
+    """Saturated errors: the smallest of them, which a mask must not lower, is not 0."""
+    inside = np.s_[:, 2:7, 2:7]
+    p, labels = jnp.ones((1, 5, 5, 1)), jnp.zeros((1, 5, 5), bool)
+    wide = jnp.full((1, 9, 9, 1), jnp.nan).at[inside].set(p)
+    where = jnp.zeros((1, 9, 9), bool).at[inside].set(True)
+    options = {"activation": "identity", "iterations": 3}
+    value = hausdorff_er(p, labels, **options)
+    masked = hausdorff_er(wide, ~where, where=where, **options)
+    assert value[0] > 1
+    np.testing.assert_allclose(masked, value, rtol=1e-6)

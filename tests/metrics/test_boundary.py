@@ -86,7 +86,7 @@ def test_wrong_arguments_are_named():
     mask = jnp.ones((1, 4, 4), bool)
     with pytest.raises(ValueError, match=r"width: expected at least the smallest spacing 1\.0"):
         bare(mask, mask, spacing=(1, 2), width=0.5)
-    with pytest.raises(ValueError, match="spacing: expected 2 lengths"):
+    with pytest.raises(ValueError, match="spacing: expected 2 numbers above 0"):
         bare(mask, mask, spacing=(1, 2, 3))
     with pytest.raises(ValueError, match="labels: expected a mask"):
         bare(mask, mask * 1.0, spacing=(1, 2))

@@ -147,3 +147,10 @@ def test_masks_without_space_are_refused():
     nothing = jnp.zeros((3,), bool)
     with pytest.raises(ValueError, match="labels: expected shape"):
         inspect.unwrap(lesion_detection)(nothing, nothing)
+
+
+def test_a_ratio_that_equals_the_threshold_is_not_above_it():
+    labels = jnp.zeros((1, 300), bool).at[0, :200].set(True)
+    predictions = jnp.zeros((1, 300), bool).at[0, 137:300].set(True)  # 63 of 300
+    assert lesion_detection(predictions, labels, threshold=0.21).true_positives[0] == 0
+    assert lesion_detection(predictions, labels, threshold=0.2099).true_positives[0] == 1

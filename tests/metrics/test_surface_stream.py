@@ -150,11 +150,14 @@ def test_logits_and_wrong_shapes_are_refused_by_name(name, change, message):
         ({"definition": "medpy"}, "definition: expected one of 'monai'"),
         ({"empty": "best"}, "empty: expected one of 'worst'"),
         ({"tolerance": -1}, "tolerance: expected a length of at least 0, got -1"),
+        ({"tolerance": True}, "tolerance: expected a length of at least 0, got True"),
+        ({"tolerance": "1"}, "tolerance: expected a length of at least 0, got '1'"),
     ],
 )
 def test_options_that_there_are_not_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        NSD.empty(cases=1, num_classes=2, **{"tolerance": 1, **options})
+        # Without the annotations' own check.
+        NSD.empty.__func__.__wrapped__(NSD, cases=1, num_classes=2, **{"tolerance": 1, **options})
 
 
 def test_merge_refuses_other_options():
@@ -174,4 +177,6 @@ def test_which_way_is_better_and_in_what_unit():
         "assd": (False, True),
         "nsd": (True, False),
         "cl_dice": (True, False),
+        **dict.fromkeys(("precision", "recall", "specificity", "f_beta", "mcc"), (True, False)),
+        **dict.fromkeys(("accuracy", "cohen_kappa", "generalized_dice"), (True, False)),
     }

@@ -67,7 +67,7 @@ def test_inside_of_jax_and_wrong_arguments(metric):
     with jax.numpy_dtype_promotion("strict"):
         jaxpr = str(jax.make_jaxpr(lambda p, t: metric(p, t, spacing=(1, 2)))(masks[0], other[0]))
     assert "callback" not in jaxpr
-    with pytest.raises(ValueError, match="spacing: expected 2 lengths"):
+    with pytest.raises(ValueError, match="spacing: expected 2 numbers above 0"):
         inspect.unwrap(metric)(masks[0], other[0], spacing=(1,))
     with pytest.raises(ValueError, match="labels: expected a mask"):
         inspect.unwrap(metric)(masks[0], other[0] * 1, spacing=(1, 2))

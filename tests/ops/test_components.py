@@ -1,5 +1,7 @@
 """Connected components against SciPy's, on random masks and on those that are hard to label."""
 
+import inspect
+
 import hypothesis.extra.numpy as arrays
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lossbench import ops
 from lossbench.ops.components import connected_components
 
 label = jax.jit(connected_components, static_argnames="connectivity")
@@ -236,3 +239,11 @@ def test_a_wrong_connectivity_is_named(connectivity):
 def test_a_mask_without_space_is_an_error():
     with pytest.raises(ValueError, match="spatial axis"):
         connected_components(jnp.zeros(4, bool))
+
+
+@pytest.mark.parametrize("numbers", [jnp.array([[0, 2, 2, 0, 2]]), jnp.full((1, 5), 0.5)])
+def test_what_is_no_mask_is_refused(numbers):
+    """Whole numbers would be taken apart into their bits."""
+    for kernel in (ops.connected_components, ops.skeleton, ops.surface):
+        with pytest.raises(ValueError, match="mask: expected a boolean array"):
+            inspect.unwrap(kernel)(numbers)

@@ -200,6 +200,7 @@ def quick(build, small):
         ([0.1, 0.5, 0.4, 0.6, 0.5, 0.5], 6, 4),
         ([0.5, 0.5, 0.5], 3, 1),  # a tie is no improvement, and the earliest is kept
         ([float("nan"), 0.2, float("nan"), float("nan")], 4, 2),
+        ([float("nan")] * 8, 2, 2),  # undefined is no improvement
         ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.5, 0.5], 8, 6),
     ],
 )

@@ -123,6 +123,7 @@ def monai(module: Any, problem: Problem) -> Table:
         "boundary": entry("BoundaryLoss", include_background=False, **softmax),
         "hausdorff_dt": entry("HausdorffDTLoss", **softmax),
         "log_hausdorff_dt": entry("LogHausdorffDTLoss", **softmax),
+        "cl_dice": entry("SoftclDiceLoss", iter_=10, include_background=False, **softmax),
         "dice+cross_entropy": entry("DiceCELoss", **softmax),
         "dice+focal": entry("DiceFocalLoss", **softmax),
     }
@@ -185,6 +186,7 @@ def exacta(module: Any, problem: Problem) -> Table:
     return {
         "boundary": spaced("BoundaryLoss"),
         "hausdorff_dt": spaced("HausdorffDTLoss"),
+        "cl_dice": entry("SoftClDiceLoss", iterations=10),
         "dice": entry("DiceLoss"),
         "generalized_dice": entry("GeneralizedDiceLoss"),
         "tversky": entry("TverskyLoss", alpha=0.3, beta=0.7),
