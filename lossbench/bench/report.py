@@ -19,7 +19,16 @@ import numpy as np
 from markupsafe import Markup
 
 from lossbench.bench import answer, figures, tables
-from lossbench.bench.results import COMPLETED, DIVERGED, FAILED, PENDING, Comparison, Run, load
+from lossbench.bench.results import (
+    ALL_CLASSES,
+    COMPLETED,
+    DIVERGED,
+    FAILED,
+    PENDING,
+    Comparison,
+    Run,
+    load,
+)
 from lossbench.bench.statistics import BETTER, NOT_TOLD_APART, WORSE, Standing
 from lossbench.bench.tables import interval_text, metric_label, number
 
@@ -59,6 +68,7 @@ def html(comparison: Comparison) -> str:
         metric=metric_label(comparison.metric),
         measure=tables.measure(comparison, comparison.metric),
         meaning=tables.meaning(comparison, comparison.metric),
+        by_class=tuple(tables.class_names(comparison, comparison.metric)) != ALL_CLASSES,
         reading=tables.reading(comparison, comparison.metric),
         better=better,
         answer=answer.answer(comparison),

@@ -16,6 +16,8 @@ import numpy as np
 
 COMPLETED, DIVERGED, FAILED, PENDING = "completed", "diverged", "failed", "pending"
 STATES = (COMPLETED, DIVERGED, FAILED, PENDING)
+# In place of the names of classes, of a metric that is one number a case.
+ALL_CLASSES = ("all classes",)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from lossbench import metrics
 from lossbench.bench.environment import environment
 from lossbench.bench.files import write_arrays, write_json
 from lossbench.bench.plan import Plan, RunSpec
-from lossbench.bench.results import COMPLETED, DIVERGED, FAILED
+from lossbench.bench.results import ALL_CLASSES, COMPLETED, DIVERGED, FAILED
 from lossbench.data import Dataset, augmentation
 from lossbench.metrics import Scores
 from lossbench.training.dead_terms import dead_terms
@@ -153,7 +153,7 @@ def _score(scores: Scores, class_names: tuple[str, ...], *, by_class: bool) -> M
         "mean": float(scores.mean),
         "per_class": scores.per_class[first:],
         "pooled": scores.pooled[first:],
-        "classes": list(class_names[1:]) if by_class else ["all classes"],
+        "classes": list(class_names[1:] if by_class else ALL_CLASSES),
         "per_case": scores.per_case[:, first:],
         "undefined": int(np.isnan(scores.per_case[:, first:]).sum()),
     }
