@@ -5,6 +5,7 @@ import sys
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 4)
@@ -16,6 +17,17 @@ install_import_hook(["lossbench.losses", "lossbench.ops", "lossbench.metrics"], 
 
 # Scripts that write what other libraries compute; they need those libraries.
 collect_ignore_glob = ["*/make_*.py"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compile_cache():
+    """A compile cache that a file's programs switched on ends with the file.
+
+    JAX would go on writing every program of the process to it, and in long runs died of that.
+    """
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture
