@@ -1,5 +1,6 @@
 """A stream of cases: what every metric of one promises, and the scores that it comes to."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -54,6 +55,21 @@ class Stream:
     update: ClassVar[Callable[..., Any]]
     merge: ClassVar[Callable[..., Any]]
     compute: ClassVar[Callable[..., Scores]]
+
+
+def static(default: Any) -> Any:
+    """A field that is no array: states that differ in it are different programs to JAX."""
+    return dataclasses.field(default=default, metadata={"static": True})
+
+
+def check_alike(ours: Any, theirs: Any) -> None:
+    """Raises unless both are states of one metric with the same options."""
+    if type(theirs) is not type(ours):
+        raise ValueError(f"other: expected {type(ours).__name__}, got {type(theirs).__name__}")
+    for field in dataclasses.fields(ours):
+        mine, other = (getattr(state, field.name) for state in (ours, theirs))
+        if field.metadata.get("static") and mine != other:
+            raise ValueError(f"other: expected {field.name} {mine!r}, got {other!r}")
 
 
 def rows_of(

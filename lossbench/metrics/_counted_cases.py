@@ -9,15 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from lossbench import _checks
-from lossbench.metrics._cases import Scores, Stream, rows_of, scores
+from lossbench.metrics._cases import Scores, Stream, check_alike, rows_of, scores, static
 
 # Not `Self`: beartype, which checks annotations in tests, takes it in classes only, not in methods.
 State = TypeVar("State", bound="CountedCases")
-
-
-def static(default: Any) -> Any:
-    """A field that is no array: states that differ in it are different programs to JAX."""
-    return dataclasses.field(default=default, metadata={"static": True})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,15 +94,10 @@ class CountedCases:
             ValueError: if the other is another metric, has other options, or has room for other
                 cases or classes.
         """
-        if type(other) is not type(self):
-            raise ValueError(f"other: expected {type(self).__name__}, got {type(other).__name__}")
+        check_alike(self, other)
         ours = _table(self.counts)
         axes = ", ".join(["cases", "classes", "classes"][: ours.ndim])
         _checks.shape("other", _table(other.counts), ours.shape, axes)
-        for field in dataclasses.fields(self):
-            mine, yours = (getattr(state, field.name) for state in (self, other))
-            if field.metadata.get("static") and mine != yours:
-                raise ValueError(f"other: expected {field.name} {mine!r}, got {yours!r}")
         return dataclasses.replace(
             self,
             counts=jax.tree.map(jnp.add, self.counts, other.counts),

@@ -100,6 +100,11 @@ def totals(
     return jax.vmap(add)(values, ids)[:, 1:]
 
 
+def number_of(which: Bool[Array, "batch n"]) -> Int[Array, " batch"]:
+    """How many of each example are true."""
+    return jnp.sum(which, axis=1, dtype=jnp.int32)
+
+
 def check_masks(predictions: Array | None, labels: Array, connectivity: int | None) -> None:
     """Raises unless these are masks of one shape with neighbors to connect."""
     for name, mask in (("predictions", predictions), ("labels", labels)):

@@ -7,17 +7,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from lossbench import _checks
-from lossbench.metrics._cases import Scores, Stream, rows_of, scores
+from lossbench.metrics._cases import Scores, Stream, check_alike, rows_of, scores, static
 from lossbench.metrics._examples import EMPTY, PerExample
 from lossbench.metrics.by_class import by_class
 
 # Not `Self`: beartype, which checks annotations in tests, takes it in classes only, not in methods.
 State = TypeVar("State", bound="WholeCases")
-
-
-def static(default: Any) -> Any:
-    """A field that is no array: states that differ in it are different programs to JAX."""
-    return dataclasses.field(default=default, metadata={"static": True})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,13 +78,8 @@ class WholeCases(Stream):
             ValueError: if the other is another metric, has other options, or has room for other
                 cases or classes.
         """
-        if type(other) is not type(self):
-            raise ValueError(f"other: expected {type(self).__name__}, got {type(other).__name__}")
+        check_alike(self, other)
         _checks.shape("other", other.values, self.values.shape, "cases, classes")
-        for field in dataclasses.fields(self):
-            ours, theirs = (getattr(state, field.name) for state in (self, other))
-            if field.metadata.get("static") and ours != theirs:
-                raise ValueError(f"other: expected {field.name} {ours!r}, got {theirs!r}")
         return self._with(self.values + other.values, self.pieces + other.pieces)
 
     def _with(self: State, values: Array, pieces: Array) -> State:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
 from lossbench import _checks
-from lossbench.metrics._cases import ratio
-from lossbench.metrics._counted_cases import NumberStream, static
+from lossbench.metrics._cases import ratio, static
+from lossbench.metrics._counted_cases import NumberStream
 from lossbench.metrics._counts import Cells, count_labeled_cells
 
 WEIGHTING = {"square": 2, "simple": 1, "uniform": 0}

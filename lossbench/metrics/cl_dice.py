@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from lossbench.metrics._cases import static
 from lossbench.metrics._examples import PerExample, overlap_filled
 from lossbench.metrics._surfaces import check_masks
-from lossbench.metrics._whole_cases import WholeCases, static
+from lossbench.metrics._whole_cases import WholeCases
 from lossbench.ops.sums import sum_pixels
 from lossbench.ops.thinning import skeleton
 

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Shaped
 
-from lossbench.metrics._counted_cases import CountedCases, static
+from lossbench.metrics._cases import static
+from lossbench.metrics._counted_cases import CountedCases
 from lossbench.metrics._counts import count_pairs
 
 LARGEST = 2**31 - 1

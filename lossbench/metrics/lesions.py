@@ -8,7 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from lossbench.metrics._examples import PerExample, filled
-from lossbench.metrics._instances import check_masks, components_of, look_up, pairs, totals
+from lossbench.metrics._instances import (
+    check_masks,
+    components_of,
+    look_up,
+    number_of,
+    pairs,
+    totals,
+)
 from lossbench.ops.sums import sum_pixels
 
 
@@ -140,12 +147,8 @@ def _matched(
     matching = totals(match, pair.true, true.most)
     covered = totals(jnp.where(match, pair.pixels, 0), pair.true, true.most)
     size = totals(jnp.where(match, predicted, 0), pair.true, true.most)
-    tp = _count(matching > 0)
+    tp = number_of(matching > 0)
     fn = true.number - tp
-    fp = found.number - _count(totals(match, pair.predicted, found.most) > 0)
+    fp = found.number - number_of(totals(match, pair.predicted, found.most) > 0)
     dice = 2 * covered.astype(jnp.float32) / jnp.maximum(sizes_true + size, 1).astype(jnp.float32)
     return tp, fn, fp, sum_pixels(dice)
-
-
-def _count(which: Bool[Array, "batch n"]) -> Int[Array, " batch"]:
-    return jnp.sum(which, axis=1, dtype=jnp.int32)

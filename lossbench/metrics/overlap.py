@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from lossbench.metrics._cases import ratio
-from lossbench.metrics._counted_cases import CountStream, static
+from lossbench.metrics._cases import ratio, static
+from lossbench.metrics._counted_cases import CountStream
 from lossbench.metrics._counts import Counts, count_pixels
 
 

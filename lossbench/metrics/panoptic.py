@@ -14,6 +14,7 @@ from lossbench.metrics._instances import (
     check_space,
     components_of,
     look_up,
+    number_of,
     numbered,
     pairs,
     totals,
@@ -141,9 +142,9 @@ def _matched(
     ratio = pair.pixels.astype(jnp.float32) / jnp.maximum(union, 1).astype(jnp.float32)
     iou_sum = sum_pixels(jnp.where(match, ratio, 0))
 
-    tp = _count(match)
+    tp = number_of(match)
     unmatched = totals(match, pair.predicted, found.most) == 0
-    fp = _count((inside + void > 0) & unmatched & (void <= inside))
+    fp = number_of((inside + void > 0) & unmatched & (void <= inside))
     fn = true.number - tp
     return tp, fp, fn, iou_sum
 
@@ -160,7 +161,3 @@ def _check(predictions: Array, labels: Array, connectivity: int | None) -> None:
                 f"got {ids.dtype}"
             )
     check_space(predictions, labels)
-
-
-def _count(which: Bool[Array, "batch n"]) -> Int[Array, " batch"]:
-    return jnp.sum(which, axis=1, dtype=jnp.int32)

@@ -18,9 +18,10 @@ from jaxtyping import Array, Bool
 
 from lossbench import _checks
 from lossbench.metrics import surface
+from lossbench.metrics._cases import static
 from lossbench.metrics._examples import PerExample
 from lossbench.metrics._surfaces import DEFINITIONS
-from lossbench.metrics._whole_cases import WholeCases, static
+from lossbench.metrics._whole_cases import WholeCases
 
 # Not `Self`: beartype, which checks annotations in tests, takes it in classes only, not in methods.
 State = TypeVar("State", bound="_Surface")
