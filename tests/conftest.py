@@ -20,14 +20,16 @@ collect_ignore_glob = ["*/make_*.py"]
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _compile_cache():
-    """A compile cache that a file's programs switched on ends with the file.
+def _compiled():
+    """What a file compiled ends with the file, in memory and in a cache it switched on.
 
-    JAX would go on writing every program of the process to it, and in long runs died of that.
+    Every program of XLA's on the CPU holds mappings of memory, of which Linux gives a process
+    65 530; and a cache on disk would be written to by every later program of the process.
     """
     yield
     jax.config.update("jax_compilation_cache_dir", None)
     compilation_cache.reset_cache()
+    jax.clear_caches()
 
 
 @pytest.fixture

@@ -248,7 +248,7 @@ def test_vmap_jit_and_no_callback():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"iterations": -1}, "iterations: expected at least 0, got -1"),
+        ({"iterations": -1}, "iterations: expected a whole number of at least 0, got -1"),
         ({"pool": "image"}, "pool: expected one of 'example', 'batch'"),
         ({"activation": "relu"}, "activation: expected one of"),
     ],
