@@ -91,8 +91,8 @@ def scores(
     per_case = jnp.where(seen[:, None], values, jnp.nan)
     return Scores(
         per_case=per_case,
-        per_class=_mean_of_defined(per_case, axis=0),
-        mean=_mean_of_defined(_mean_of_defined(per_case[:, 1:], axis=1), axis=0),
+        per_class=mean_of_defined(per_case, axis=0),
+        mean=mean_of_defined(mean_of_defined(per_case[:, 1:], axis=1), axis=0),
         pooled=pooled,
         undefined=jnp.sum(jnp.isnan(per_case) & seen[:, None]),
     )
@@ -104,7 +104,7 @@ def ratio(numerator: Array, denominator: Array) -> Array:
     return jnp.where(defined, numerator / jnp.where(defined, denominator, 1), jnp.nan)
 
 
-def _mean_of_defined(x: Array, axis: int) -> Array:
+def mean_of_defined(x: Array, axis: int | tuple[int, ...]) -> Array:
     """`nanmean` that is NaN without a warning where nothing is defined."""
     defined = ~jnp.isnan(x)
     return ratio(jnp.sum(jnp.where(defined, x, 0), axis=axis), jnp.sum(defined, axis=axis))

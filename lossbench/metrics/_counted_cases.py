@@ -35,6 +35,11 @@ class CountedCases:
     # static fields and not by their class, so `jit` may take the one for the other.
     name: str = static("")
 
+    @property
+    def made_of(self) -> Any:
+        """What is counted: metrics of the same counts have the same sums."""
+        return self.count
+
     @classmethod
     def empty(
         cls: type[State],

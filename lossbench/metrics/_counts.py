@@ -119,4 +119,7 @@ def _ids(name: str, array: Array) -> Int[Array, "..."]:
             f"{name}: expected class ids (integer) or a mask (bool), got {array.dtype}; take the "
             "argmax of logits first"
         )
+    if array.dtype == jnp.bool_:
+        # Not by its bytes: NumPy has bools of 255, as those of Pillow's bitmaps, which are true.
+        return jnp.where(array, 1, 0)
     return array.astype(jnp.int32)

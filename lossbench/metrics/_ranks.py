@@ -29,6 +29,10 @@ class Ranked(NamedTuple):
         fp: false positives, likewise.
         tp_before: those at the threshold before, which is the next higher; 0 for the first.
         fp_before: likewise.
+        tp_here: those at this threshold alone, exact where their difference is rounded.
+        fp_here: likewise.
+        equal: whether all scores of a threshold are the same: so they are where scores were
+            sorted, but not in the bins of a histogram.
         positives: all that are labeled true.
         negatives: all that are labeled false.
     """
@@ -39,8 +43,25 @@ class Ranked(NamedTuple):
     fp: Shaped[Array, "rows n"]
     tp_before: Shaped[Array, "rows n"]
     fp_before: Shaped[Array, "rows n"]
+    tp_here: Shaped[Array, "rows n"]
+    fp_here: Shaped[Array, "rows n"]
+    equal: Bool[Array, "rows n"]
     positives: Shaped[Array, " rows"]
     negatives: Shaped[Array, " rows"]
+
+
+class Between(NamedTuple):
+    """A metric, and what it lies between for scores of which only the bins are known.
+
+    Attributes:
+        value: that of the thresholds, as if all scores between two of them were the same.
+        lower: at most that of the scores themselves, in whatever order they are in their bins.
+        upper: at least that.
+    """
+
+    value: Float[Array, " rows"]
+    lower: Float[Array, " rows"]
+    upper: Float[Array, " rows"]
 
 
 def check_scores(
@@ -109,7 +130,7 @@ def ranked(
         ends = ends_of(keys)
         tp, tp_before, before = up_to(labels, ends)
         fp, fp_before = places(keys, counted) - tp, before - tp_before
-        return Ranked(keys, ends, tp, fp, tp_before, fp_before, tp[:, -1], fp[:, -1])
+        return _of_sorted(keys, ends, tp, fp, tp_before, fp_before)
     weights = weights.astype(_checks.compute_dtype(weights))
     keys, signed = sorted_with(keys, jnp.where(labels, weights, -weights), counted)
     zero = jnp.zeros((), signed.dtype)
@@ -127,7 +148,26 @@ def summed(
         x = lax.cummax(jnp.where(ends, x, 0), axis=1)
         return jnp.pad(x[:, :-1], ((0, 0), (1, 0)))
 
-    return Ranked(keys, ends, tp, fp, before(tp), before(fp), tp[:, -1], fp[:, -1])
+    return _of_sorted(keys, ends, tp, fp, before(tp), before(fp))
+
+
+def _of_sorted(
+    keys: Array, ends: Array, tp: Array, fp: Array, tp_before: Array, fp_before: Array
+) -> Ranked:
+    return Ranked(
+        keys,
+        ends,
+        tp,
+        fp,
+        tp_before,
+        fp_before,
+        # Differences of counts are exact, however large these are.
+        tp_here=tp - tp_before,
+        fp_here=fp - fp_before,
+        equal=jnp.ones(ends.shape, bool),
+        positives=tp[:, -1],
+        negatives=fp[:, -1],
+    )
 
 
 def ends_of(keys: UInt[Array, "rows n"]) -> Bool[Array, "rows n"]:
@@ -151,15 +191,28 @@ def area(ranks: Ranked, limit: float | int | Float[Array, ""] = 1.0) -> Float[Ar
 
     Straight between two thresholds: of two equal scores, one true and one false, half is right.
     """
-    tp, fp, dtype = ranks.tp_before.astype(jnp.float32), ranks.fp_before, jnp.float32
-    # Differences of counts are exact, however large these are.
-    steps = [(x - y).astype(dtype) for x, y in ((ranks.tp, ranks.tp_before), (ranks.fp, fp))]
-    up, along = steps
+    return areas(ranks, limit).value
+
+
+def areas(ranks: Ranked, limit: float | int | Float[Array, ""] = 1.0) -> Between:
+    """The area, and that under the lowest and the highest curve that rises from point to point.
+
+    One goes along first and then up, as where all false scores of a bin are above the true ones;
+    the other goes up first.
+    """
+    numbers = (ranks.tp_before, ranks.fp_before, ranks.tp_here, ranks.fp_here)
+    tp, fp, up, along = (x.astype(jnp.float32) for x in numbers)
     positives, negatives = (_nonzero(x)[:, None] for x in (ranks.positives, ranks.negatives))
-    within = jnp.clip(jnp.float32(limit) * negatives - fp.astype(dtype), 0, along)
+    within = jnp.clip(jnp.float32(limit) * negatives - fp, 0, along)
     share = within / jnp.where(along > 0, along, 1)
-    height = (tp + up * share / 2) / positives
-    return sum_pixels(jnp.where(ranks.ends, within * height, 0)) / negatives[:, 0]
+
+    def under(above: Array) -> Float[Array, " rows"]:
+        height = (tp + above) / positives
+        return sum_pixels(jnp.where(ranks.ends, within * height, 0)) / negatives[:, 0]
+
+    straight = up * share / 2
+    lower, upper = (jnp.where(ranks.equal, straight, x) for x in (jnp.zeros_like(up), up))
+    return Between(under(straight), under(lower), under(upper))
 
 
 def share_of(part: Shaped[Array, "rows n"], whole: Shaped[Array, " rows"]) -> Array:

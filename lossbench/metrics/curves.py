@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from lossbench.metrics import _ranks
+from lossbench.metrics import _ranked_values, _ranks
 
 
-class RocCurve(NamedTuple):
+class RocPoints(NamedTuple):
     """ROC curves, one row an example, in falling order of their thresholds.
 
     Attributes:
@@ -34,7 +34,7 @@ class RocCurve(NamedTuple):
     undefined: Int[Array, ""]
 
 
-class PrCurve(NamedTuple):
+class PrPoints(NamedTuple):
     """Precision-recall curves, one row an example, in falling order of their thresholds.
 
     Attributes:
@@ -59,7 +59,7 @@ def roc_curve(
     *,
     where: Bool[Array, " batch *space"] | None = None,
     weights: Float[Array, " batch *space"] | None = None,
-) -> RocCurve:
+) -> RocPoints:
     """True against false positive rate, `TP / P` and `FP / N`, at every threshold.
 
     The points are those of scikit-learn's `roc_curve` with `drop_intermediate=False`.
@@ -97,7 +97,7 @@ def pr_curve(
     *,
     where: Bool[Array, " batch *space"] | None = None,
     weights: Float[Array, " batch *space"] | None = None,
-) -> PrCurve:
+) -> PrPoints:
     """Precision against recall, `TP / (TP + FP)` and `TP / P`, at every threshold.
 
     The points are those of scikit-learn's `precision_recall_curve`, which has them in the opposite
@@ -159,13 +159,11 @@ def _rate(part: Array, whole: Array, undefined: Array) -> Array:
     return jnp.where(undefined[:, None] | (whole == 0)[:, None], jnp.nan, share)
 
 
-# Compiled once also where they are called outside of a `jit`.
-@jax.jit
-def _roc_curve(scores, labels, where, weights) -> RocCurve:
-    ranks, unordered = _ranks.of_examples(scores, labels, where, weights)
+def roc_points(ranks: _ranks.Ranked, unordered: Bool[Array, " batch"]) -> RocPoints:
+    """The curve of what lies above each threshold."""
     steps = _steps(ranks)
-    undefined = unordered | (ranks.positives == 0) | (ranks.negatives == 0)
-    return RocCurve(
+    undefined = unordered | _ranked_values.one_class(ranks)
+    return RocPoints(
         _rate(steps.fp, ranks.negatives, unordered),
         _rate(steps.tp, ranks.positives, unordered),
         jnp.where(unordered[:, None], jnp.nan, steps.thresholds),
@@ -174,16 +172,26 @@ def _roc_curve(scores, labels, where, weights) -> RocCurve:
     )
 
 
-@jax.jit
-def _pr_curve(scores, labels, where, weights) -> PrCurve:
-    ranks, unordered = _ranks.of_examples(scores, labels, where, weights)
+def pr_points(ranks: _ranks.Ranked, unordered: Bool[Array, " batch"]) -> PrPoints:
+    """The curve of what lies above each threshold."""
     steps = _steps(ranks)
     tp, predicted = steps.tp.astype(jnp.float32), (steps.tp + steps.fp).astype(jnp.float32)
     precision = jnp.where(predicted > 0, tp / jnp.where(predicted > 0, predicted, 1), 1)
-    return PrCurve(
+    return PrPoints(
         jnp.where(unordered[:, None], jnp.nan, precision),
         _rate(steps.tp, ranks.positives, unordered),
         jnp.where(unordered[:, None], jnp.nan, steps.thresholds),
         steps.points,
         jnp.sum(unordered | (ranks.positives == 0), dtype=jnp.int32),
     )
+
+
+# Compiled once also where they are called outside of a `jit`.
+@jax.jit
+def _roc_curve(scores, labels, where, weights) -> RocPoints:
+    return roc_points(*_ranks.of_examples(scores, labels, where, weights))
+
+
+@jax.jit
+def _pr_curve(scores, labels, where, weights) -> PrPoints:
+    return pr_points(*_ranks.of_examples(scores, labels, where, weights))

@@ -13,12 +13,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from lossbench.metrics import _ranks
+from lossbench.metrics import _ranked_values, _ranks
 from lossbench.metrics._examples import PerExample
-from lossbench.ops.sums import sum_pixels
 
 
-class PartialAuc(NamedTuple):
+class PartialArea(NamedTuple):
     """The area under the start of the ROC curve.
 
     Attributes:
@@ -30,7 +29,7 @@ class PartialAuc(NamedTuple):
     standardized: PerExample
 
 
-class F1Max(NamedTuple):
+class BestF1(NamedTuple):
     """The best F1 that a threshold can reach.
 
     Attributes:
@@ -133,7 +132,7 @@ def partial_auc(
     max_fpr: float | int | Float[Array, ""],
     where: Bool[Array, " batch *space"] | None = None,
     weights: Float[Array, " batch *space"] | None = None,
-) -> PartialAuc:
+) -> PartialArea:
     """Area A under the ROC curve up to a false positive rate m, and what it is on a fixed scale.
 
     `(1 + (A - m^2 / 2) / (m - m^2 / 2)) / 2` is the standardized one, which scikit-learn's
@@ -215,7 +214,7 @@ def f1_max(
     *,
     where: Bool[Array, " batch *space"] | None = None,
     weights: Float[Array, " batch *space"] | None = None,
-) -> F1Max:
+) -> BestF1:
     """The largest F1 over all thresholds, `2 TP / (2 TP + FP + FN)`, and where it is reached.
 
     It is chosen with the labels at hand, so it bounds from above what a threshold that was fixed
@@ -250,59 +249,42 @@ def f1_max(
     return _f1_max(scores, labels, where, weights)
 
 
-def _one_class(ranks: _ranks.Ranked) -> Bool[Array, " batch"]:
-    return (ranks.positives == 0) | (ranks.negatives == 0)
-
-
 # Compiled once also where they are called outside of a `jit`.
 @jax.jit
 def _roc_auc(scores, labels, where, weights) -> PerExample:
     ranks, unordered = _ranks.of_examples(scores, labels, where, weights)
-    return _ranks.values_of(_ranks.area(ranks), unordered | _one_class(ranks))
+    return _ranks.values_of(_ranks.area(ranks), unordered | _ranked_values.one_class(ranks))
 
 
 @jax.jit
 def _average_precision(scores, labels, where, weights) -> PerExample:
     ranks, unordered = _ranks.of_examples(scores, labels, where, weights)
-    tp, found = ranks.tp.astype(jnp.float32), (ranks.tp - ranks.tp_before).astype(jnp.float32)
-    predicted = (ranks.tp + ranks.fp).astype(jnp.float32)
-    precision = tp / jnp.where(ranks.ends, predicted, 1)
-    total = sum_pixels(jnp.where(ranks.ends, found * precision, 0))
-    value = _ranks.share_of(total[:, None], ranks.positives)[:, 0]
+    value = _ranked_values.average_precision(ranks).value
     return _ranks.values_of(value, unordered | (ranks.positives == 0))
 
 
 @jax.jit
-def _partial_auc(scores, labels, where, weights, max_fpr) -> PartialAuc:
+def _partial_auc(scores, labels, where, weights, max_fpr) -> PartialArea:
     ranks, unordered = _ranks.of_examples(scores, labels, where, weights)
     raw = _ranks.area(ranks, max_fpr)
-    by_chance = max_fpr**2 / 2
-    standardized = (1 + (raw - by_chance) / (max_fpr - by_chance)) / 2
-    undefined = unordered | _one_class(ranks)
-    return PartialAuc(*(_ranks.values_of(x, undefined) for x in (raw, standardized)))
+    undefined = unordered | _ranked_values.one_class(ranks)
+    values = (raw, _ranked_values.standardized(raw, max_fpr))
+    return PartialArea(*(_ranks.values_of(x, undefined) for x in values))
 
 
 @jax.jit
 def _fpr_at_tpr(scores, labels, where, weights, tpr) -> PerExample:
     ranks, unordered = _ranks.of_examples(scores, labels, where, weights)
-    # Both sides are the nearest float32 of their share: one that is met exactly is met.
-    enough = ranks.ends & (_ranks.share_of(ranks.tp, ranks.positives) >= tpr)
-    fpr = jnp.where(enough, _ranks.share_of(ranks.fp, ranks.negatives), 1)
-    return _ranks.values_of(jnp.min(fpr, axis=1), unordered | _one_class(ranks))
+    value = _ranked_values.fpr_at_tpr(ranks, tpr).value
+    return _ranks.values_of(value, unordered | _ranked_values.one_class(ranks))
 
 
 @jax.jit
-def _f1_max(scores, labels, where, weights) -> F1Max:
+def _f1_max(scores, labels, where, weights) -> BestF1:
     ranks, unordered = _ranks.of_examples(scores, labels, where, weights)
-    tp, fp, true = (x.astype(jnp.float32) for x in (ranks.tp, ranks.fp, ranks.positives))
-    whole = jnp.where(ranks.ends, tp + fp + true[:, None], 1)
-    f1 = jnp.where(ranks.ends, 2 * tp / whole, -1)
-    best = jnp.argmax(f1, axis=1, keepdims=True)
-    at = lambda x: jnp.take_along_axis(x, best, axis=1)[:, 0]  # noqa: E731
-    above, below = (_ranks.scores_of(at(x)) for x in (ranks.keys, _ranks.after(ranks.keys)))
-    middle = below / 2 + above / 2
-    # Not so where there is none below, which is NaN, nor where the middle is rounded down to it.
-    thresholds = jnp.where(middle > below, middle, above).astype(jnp.float32)
+    f1, best = _ranked_values.f1_max(ranks)
+    at = lambda keys: jnp.take_along_axis(keys, best[:, None], axis=1)[:, 0]  # noqa: E731
+    thresholds = _ranked_values.threshold_between(at(ranks.keys), at(_ranks.after(ranks.keys)))
     undefined = unordered | (ranks.positives == 0)
-    each = _ranks.values_of(at(f1), undefined)
-    return F1Max(*each, thresholds=jnp.where(undefined, jnp.nan, thresholds))
+    each = _ranks.values_of(f1.value, undefined)
+    return BestF1(*each, thresholds=jnp.where(undefined, jnp.nan, thresholds))

@@ -2,13 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import numpy as np
 
 from lossbench.data import Source, evaluation_batches
-from lossbench.metrics import Scores, Stream
+from lossbench.metrics import Collection, Scores, Stream
 from lossbench.training.program import Arrays, Program
 from lossbench.training.state import TrainState
 
@@ -50,7 +49,7 @@ def evaluate(
     """
     options = program.options
     evaluation = program.empty()
-    check_pieces(evaluation.metrics, source)
+    check_pieces(evaluation.metrics.states(), source)
     for batch in evaluation_batches(source, options.eval_batch_size or options.batch_size):
         evaluation, predictions = program.evaluate(
             evaluation, state.evaluated, program.place(batch), state.step
@@ -80,6 +79,6 @@ def check_pieces(streams: Mapping[str, type[Stream] | Stream], source: Source) -
 
 
 @jax.jit
-def _compute(states: dict[str, Any]) -> dict[str, Scores]:
+def _compute(states: Collection) -> dict[str, Scores]:
     """The scores of every metric in one program; op by op they would compile one by one."""
-    return {name: state.compute() for name, state in states.items()}
+    return states.compute()

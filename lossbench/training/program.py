@@ -131,12 +131,14 @@ def build_program(
 
     def empty() -> Evaluation:
         evaluation = Evaluation(
-            {
-                name: metrics.get(name).empty(
-                    cases=cases, num_classes=num_classes, spacing=spacing, **options
-                )
-                for name, options in streams.items()
-            },
+            metrics.Collection.of(
+                **{
+                    name: metrics.get(name).empty(
+                        cases=cases, num_classes=num_classes, spacing=spacing, **options
+                    )
+                    for name, options in streams.items()
+                }
+            ),
             {name: jnp.zeros(()) for name in (*objective.terms, "loss")},
             jnp.zeros(()),
         )

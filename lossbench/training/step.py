@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lossbench.metrics import Collection
 from lossbench.objective import Objective, Value
 from lossbench.training.state import Model, TrainState
 
@@ -103,12 +104,12 @@ class Evaluation(NamedTuple):
     """Sums over an evaluation so far; a pytree.
 
     Attributes:
-        metrics: the state of each metric.
+        metrics: the states of all metrics.
         terms: sum over examples of each term of the objective, and of the total under "loss".
         examples: how many.
     """
 
-    metrics: dict[str, Any]
+    metrics: Collection
     terms: dict[str, jax.Array]
     examples: jax.Array
 
@@ -130,16 +131,13 @@ def evaluation_step(
     batch = {**batch, "where": batch.get("where", jnp.ones(batch["labels"].shape, bool)) & real}
     value = objective(namespace(batch, outputs), step)
     predictions = predict(outputs["logits"])
-    metrics = {
-        name: metric.update(
-            predictions,
-            batch["labels"],
-            case=batch["case"],
-            where=batch["where"],
-            weights=weights,
-        )
-        for name, metric in evaluation.metrics.items()
-    }
+    metrics = evaluation.metrics.update(
+        predictions=predictions,
+        labels=batch["labels"],
+        case=batch["case"],
+        where=batch["where"],
+        weights=weights,
+    )
     count = jnp.sum(weights)
     terms = {
         name: evaluation.terms[name] + count * term

@@ -172,3 +172,10 @@ def test_the_sum_over_cases_is_exact_or_says_that_it_is_too_large():
 def test_merge_refuses_another_size():
     with pytest.raises(ValueError, match=r"other: expected shape \(5, 3, 3\) \(cases, classes, "):
         empty().merge(empty(num_classes=2))
+
+
+def test_a_bool_of_any_byte_is_true_in_a_program_too():
+    """Pillow's bitmaps come as bools of 0 and 255."""
+    mask = np.array([[0, 255, 255]], np.uint8).view(bool)
+    matrix = jax.jit(lambda x: confusion_matrix(x, x, num_classes=2))(mask)
+    np.testing.assert_array_equal(matrix, [[[1, 0], [0, 2]]])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lossbench.metrics import get as get_metric
+from lossbench.metrics import Collection, Dice
 from lossbench.models import UNet
 from lossbench.objective import Objective
 from lossbench.training.optimizers import learning_rate
@@ -202,7 +202,7 @@ def evaluated(Pixelwise, batch, params):
     pooled = {"pooled": {"loss": "dice", "pool": "batch"}}
     objective = Objective.from_config({"terms": terms | pooled})
     evaluation = Evaluation(
-        {"dice": get_metric("dice").empty(cases=3, num_classes=3)},
+        Collection.of(dice=Dice.empty(cases=3, num_classes=3)),
         {name: jnp.zeros(()) for name in (*objective.terms, "loss")},
         jnp.zeros(()),
     )
@@ -232,7 +232,7 @@ def test_padding_of_a_batch_has_no_influence(Pixelwise, small):
         assert term > 0
     for a, b in zip(jax.tree.leaves(plain.metrics), jax.tree.leaves(full.metrics), strict=True):
         assert np.array_equal(a, b)
-    assert not plain.metrics["dice"].seen[1]
+    assert not plain.metrics.states()["dice"].seen[1]
 
 
 def test_predictions_of_several_classes_and_of_one():
