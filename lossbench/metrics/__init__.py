@@ -47,7 +47,7 @@ from lossbench.metrics.deciders import (
 from lossbench.metrics.deciders_stream import fit_f1_streamed, fit_fpr_streamed, fit_nu_streamed
 from lossbench.metrics.lesions import LesionDetection, lesion_detection
 from lossbench.metrics.means import Mean, mean_over
-from lossbench.metrics.overlap import Dice, IoU, dice, iou
+from lossbench.metrics.overlap import Dice, Iou, dice, iou
 from lossbench.metrics.panel import AnomalyReport, DetectionScores, PerImage, anomaly_detection
 from lossbench.metrics.panel_stream import (
     AnomalyDetection,
@@ -85,8 +85,8 @@ from lossbench.metrics.ranking_stream import (
     RocAuc,
 )
 from lossbench.metrics.rates import (
-    MCC,
     FBeta,
+    Mcc,
     Precision,
     Recall,
     Specificity,
@@ -133,7 +133,7 @@ from lossbench.metrics.spectra_stream import (
     SpectraMean,
 )
 from lossbench.metrics.surface import asd, assd, hausdorff, hd95, nsd
-from lossbench.metrics.surface_stream import ASSD, HD95, NSD
+from lossbench.metrics.surface_stream import Assd, Hd95, Nsd
 from lossbench.metrics.thresholds import (
     Thresholds,
     decide,
@@ -147,15 +147,12 @@ from lossbench.metrics.two_stage import TwoStage, TwoStageDecisions, top_mean, t
 from lossbench.metrics.volume import relative_volume_difference, volume_difference
 
 __all__ = [
-    "ASSD",
-    "HD95",
-    "MCC",
-    "NSD",
     "STATES",
     "Accuracy",
     "AdaptiveCalibrationError",
     "AnomalyDetection",
     "AnomalyReport",
+    "Assd",
     "Aupimo",
     "Aupro",
     "AveragePrecision",
@@ -178,15 +175,18 @@ __all__ = [
     "FBeta",
     "FprAtTpr",
     "GeneralizedDice",
+    "Hd95",
     "ImageAreas",
     "ImageQuantile",
     "ImageScores",
-    "IoU",
+    "Iou",
     "LesionDetection",
     "MatchedPeakShare",
+    "Mcc",
     "Mean",
     "NegativeLogLikelihood",
     "NormalizedSpectralAngle",
+    "Nsd",
     "Orthogonality",
     "OverImages",
     "PanopticQuality",
@@ -301,16 +301,16 @@ __all__ = [
 # The streams that a configuration can name.
 STATES: dict[str, type[Stream]] = {
     "dice": Dice,
-    "iou": IoU,
-    "hd95": HD95,
-    "assd": ASSD,
-    "nsd": NSD,
+    "iou": Iou,
+    "hd95": Hd95,
+    "assd": Assd,
+    "nsd": Nsd,
     "cl_dice": ClDice,
     "precision": Precision,
     "recall": Recall,
     "specificity": Specificity,
     "f_beta": FBeta,
-    "mcc": MCC,
+    "mcc": Mcc,
     "accuracy": Accuracy,
     "cohen_kappa": CohenKappa,
     "generalized_dice": GeneralizedDice,

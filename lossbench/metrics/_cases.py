@@ -73,9 +73,15 @@ def check_alike(ours: Any, theirs: Any) -> None:
 
 
 def rows_of(
-    case: Int[Array, " batch"], weights: Float[Array, " batch"] | None, cases: int
+    case: Int[Array, " batch"], weights: Float[Array, "..."] | None, cases: int
 ) -> Int[Array, " batch"]:
-    """The row of each example in a table of cases; `cases`, beyond the table, for padding."""
+    """The row of each example in a table of cases; `cases`, beyond the table, for padding.
+
+    Raises:
+        ValueError: if there is not one weight an example.
+    """
+    if weights is not None:
+        _checks.shape("weights", weights, case.shape, "batch")
     real = jnp.ones(case.shape, bool) if weights is None else weights > 0
     known = (case >= 0) & (case < cases)
     _checks.value(jnp.all(known | ~real), f"case: a case is outside 0..{cases - 1}")

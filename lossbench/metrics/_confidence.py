@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from lossbench import _checks
-from lossbench.metrics._examples import PerExample
 from lossbench.ops.classes import largest_of_classes
 
 # How far rounding may take a probability out of 0 to 1, at least.
@@ -133,7 +132,9 @@ def read(
     if labels.ndim == probabilities.ndim and classes > 1:
         labels = labels.reshape(*flat, classes)
     else:
-        labels = labels.astype(jnp.int32).reshape(flat)
+        # Not a bool by its bytes: NumPy has bools of 255.
+        ids = jnp.where(labels, 1, 0) if labels.dtype == jnp.bool_ else labels
+        labels = ids.astype(jnp.int32).reshape(flat)
     counted = jnp.ones(flat, bool) if where is None else where.reshape(flat)
     if weights is not None:
         counted &= (weights > 0)[:, None]
@@ -167,12 +168,6 @@ def each_class(x: Forecast) -> Judged:
     every = lambda part: jnp.repeat(part, x.classes, axis=0)  # noqa: E731
     confidence = rows(x.probabilities).astype(jnp.float32)
     return Judged(confidence, rows(x.truth()), every(x.counted), every(x.invalid))
-
-
-def per_example(values: Float[Array, " batch"], undefined: Bool[Array, " batch"]) -> PerExample:
-    """NaN, and counted, where there is no value."""
-    values = jnp.where(undefined, jnp.nan, values)
-    return PerExample(values, jnp.mean(values), jnp.sum(undefined, dtype=jnp.int32))
 
 
 def pooled(value: Float[Array, ""], undefined: Bool[Array, ""]) -> Pooled:

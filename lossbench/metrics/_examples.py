@@ -58,6 +58,12 @@ def filled(
     return PerExample(values, mean, jnp.sum(undefined, dtype=jnp.int32))
 
 
+def values_of(values: Float[Array, " batch"], undefined: Bool[Array, " batch"]) -> PerExample:
+    """NaN, and counted, where there is no value."""
+    values = values.astype(jnp.float32)
+    return filled(values, undefined=undefined, agree=undefined, best=1.0, worst=0.0, empty="nan")
+
+
 def overlap_filled(
     values: Float[Array, " batch"], both_empty: Bool[Array, " batch"], empty: str
 ) -> PerExample:

@@ -70,8 +70,8 @@ class ScoreHistogram:
 
     The relative width of a bin is `2^(level - 23)`. With 2^16 bins that is 1e-3 or better for
     scores, on either side of 0, that span 7 powers of 10 in size, and 8e-3 in the worst case. But
-    where no score has bits that fine, as bfloat16, float16 and integers have not, a bin holds one
-    score alone, as often as it came.
+    where no score has bits that fine a bin holds one score alone, as often as it came: so it is of
+    bfloat16, of float16 that is finite and at least 2^-14 in size or 0, and of integers up to 4096.
     """
 
     # A table `kinds sides bins`, and how much is 0, one sum a kind. Not annotated so: JAX builds

@@ -117,8 +117,11 @@ def mean_and_std(
     number = jnp.sum(counted, axis=1, dtype=jnp.int32).astype(rows.dtype)
     least = jnp.min(jnp.where(counted, rows, jnp.inf), axis=1)
     largest = jnp.max(jnp.where(counted, rows, -jnp.inf), axis=1)
-    unit = jnp.where(largest > least, largest - least, 1)
-    steps = jnp.where(counted, (rows - least[:, None]) / unit[:, None], 0)
+    spread = largest - least
+    # A range below the normal floats, which is 0 to XLA's CPU backend, is that of a constant.
+    unit = jnp.where(spread > 0, spread, 1)[:, None]
+    # Not one unit for the row: XLA would multiply by its reciprocal, which may be as small.
+    steps = jnp.where(counted, (rows - least[:, None]) / jnp.where(counted, unit, 1), 0)
 
     def over(total: Array, count: Array) -> Array:
         return jnp.where(count > 0, total / jnp.where(count > 0, count, 1), jnp.nan)
@@ -126,4 +129,4 @@ def mean_and_std(
     mean = over(sum_pixels(steps), number)
     squares = jnp.where(counted, (steps - mean[:, None]) ** 2, 0)
     std = jnp.sqrt(over(sum_pixels(squares), number - 1))
-    return least + unit * mean, unit * std
+    return least + unit[:, 0] * mean, unit[:, 0] * std

@@ -61,7 +61,8 @@ class RankedStream:
         """Adds a batch.
 
         Args:
-            scores: higher is more likely positive; any range, infinities included.
+            scores: higher is more likely positive; any range, infinities included. Counted as
+                float32.
             labels: true = positive.
             where: true = counted.
             weights: what each score counts, at least 0, in the shape of scores; or of the batch,
@@ -73,6 +74,11 @@ class RankedStream:
         if weights is not None and weights.shape == scores.shape[:1]:
             along = weights.reshape(-1, *[1] * (scores.ndim - 1))
             weights = jnp.broadcast_to(along, scores.shape)
+        elif weights is not None and weights.shape != scores.shape:
+            raise ValueError(
+                f"weights: expected shape {scores.shape} (the shape of scores) or "
+                f"{scores.shape[:1]} (batch), got {weights.shape}"
+            )
         _ranks.check_scores(scores, labels, where, weights)
         histogram = self.histogram.add(scores, labels, where=where, weights=weights)
         return dataclasses.replace(self, histogram=histogram)

@@ -12,6 +12,8 @@ from lossbench.metrics import _ranks
 from lossbench.metrics._ranks import Between, Ranked
 from lossbench.ops.sums import sum_pixels
 
+ROUNDING = 2.0**-22
+
 
 def one_class(ranks: Ranked) -> Bool[Array, " rows"]:
     """Rows without a positive or without a negative."""
@@ -34,7 +36,8 @@ def average_precision(ranks: Ranked) -> Between:
 
     def mean(total: Array) -> Float[Array, " rows"]:
         total = sum_pixels(jnp.where(ranks.ends, total, 0))
-        return _ranks.share_of(total[:, None], ranks.positives)[:, 0]
+        # Sums of weights are rounded.
+        return jnp.clip(_ranks.share_of(total[:, None], ranks.positives)[:, 0], 0, 1)
 
     value = over((ranks.tp + ranks.fp).astype(jnp.float32))
     least = jnp.where(tp_before + fp > 0, tp_before + fp, 1)
@@ -55,8 +58,10 @@ def fpr_at_tpr(ranks: Ranked, tpr: Float[Array, ""]) -> Between:
     The first of all bins at which it is holds the first threshold of the scores at which it is,
     and that has between F and F + n false positives.
     """
-    # Both sides are the nearest float32 of their share: one that is met exactly is met.
-    enough = ranks.ends & (_ranks.share_of(ranks.tp, ranks.positives) >= tpr)
+    # A share that is met exactly is met, also where a quotient is rounded twice; and 1 is all.
+    met = _ranks.share_of(ranks.tp, ranks.positives) >= tpr * (1 - ROUNDING)
+    all_found = ranks.tp >= ranks.positives[:, None]
+    enough = ranks.ends & (all_found | (met & (tpr < 1)))
 
     def least(fp: Shaped[Array, "rows n"]) -> Float[Array, " rows"]:
         return jnp.min(jnp.where(enough, _ranks.share_of(fp, ranks.negatives), 1), axis=1)
@@ -89,4 +94,4 @@ def threshold_between(above: UInt[Array, " rows"], below: UInt[Array, " rows"]) 
     upper, lower = _ranks.scores_of(above), _ranks.scores_of(below)
     middle = lower / 2 + upper / 2
     # Not so where there is none below, which is NaN, nor where the middle is rounded down to it.
-    return jnp.where(middle > lower, middle, upper).astype(jnp.float32)
+    return jnp.where(middle > lower, middle, upper)

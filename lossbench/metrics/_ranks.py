@@ -12,7 +12,6 @@ from jaxtyping import Array, Bool, Float, Shaped, UInt
 
 from lossbench import _checks
 from lossbench.metrics._bits import up_to
-from lossbench.metrics._examples import PerExample, filled
 from lossbench.ops.sums import sum_pixels
 
 
@@ -85,6 +84,18 @@ def check_scores(
         _checks.floating(weights=weights)
         _checks.shape("weights", weights, scores.shape, "the shape of scores")
         _checks.value(jnp.all(weights >= 0), "weights: a weight is negative or NaN")
+
+
+def check_rankings(
+    scores: Array, labels: Array, where: Array | None = None, weights: Array | None = None
+) -> None:
+    """Raises unless there is a ranking in each example; that of one score says nothing."""
+    check_scores(scores, labels, where, weights)
+    if scores.ndim == 1:
+        raise ValueError(
+            f"scores: expected shape (batch, *space) with an axis to rank along, got "
+            f"{scores.shape}; to rank all of them make them one example: scores[None], labels[None]"
+        )
 
 
 def check_share(name: str, value: float | int | Array) -> None:
@@ -182,8 +193,11 @@ def places(keys: UInt[Array, "rows n"], counted: Bool[Array, "rows n"]) -> Shape
 
 
 def running(x: Float[Array, "rows n"]) -> Float[Array, "rows n"]:
-    """The sum up to each place, of values at least 0; never falls, though sums are rounded."""
-    return lax.cummax(jnp.cumsum(x, axis=1), axis=1)
+    """The sum up to each place, of values at least 0.
+
+    It never falls, and stays the same where 0 is added, though sums are rounded.
+    """
+    return lax.cummax(jnp.where(x > 0, jnp.cumsum(x, axis=1), 0), axis=1)
 
 
 def area(ranks: Ranked, limit: float | int | Float[Array, ""] = 1.0) -> Float[Array, " rows"]:
@@ -203,12 +217,15 @@ def areas(ranks: Ranked, limit: float | int | Float[Array, ""] = 1.0) -> Between
     numbers = (ranks.tp_before, ranks.fp_before, ranks.tp_here, ranks.fp_here)
     tp, fp, up, along = (x.astype(jnp.float32) for x in numbers)
     positives, negatives = (_nonzero(x)[:, None] for x in (ranks.positives, ranks.negatives))
-    within = jnp.clip(jnp.float32(limit) * negatives - fp, 0, along)
+    limit = jnp.float32(limit)
+    within = jnp.clip(limit * negatives - fp, 0, along)
     share = within / jnp.where(along > 0, along, 1)
 
     def under(above: Array) -> Float[Array, " rows"]:
-        height = (tp + above) / positives
-        return sum_pixels(jnp.where(ranks.ends, within * height, 0)) / negatives[:, 0]
+        height = _over(tp + above, positives)
+        total = sum_pixels(jnp.where(ranks.ends, within * height, 0)) / negatives[:, 0]
+        # Sums of weights are rounded.
+        return jnp.minimum(total, limit)
 
     straight = up * share / 2
     lower, upper = (jnp.where(ranks.equal, straight, x) for x in (jnp.zeros_like(up), up))
@@ -216,14 +233,8 @@ def areas(ranks: Ranked, limit: float | int | Float[Array, ""] = 1.0) -> Between
 
 
 def share_of(part: Shaped[Array, "rows n"], whole: Shaped[Array, " rows"]) -> Array:
-    """The share of a total, which is 0 where there is nothing."""
-    return part.astype(jnp.float32) / _nonzero(whole)[:, None]
-
-
-def values_of(values: Float[Array, " batch"], undefined: Bool[Array, " batch"]) -> PerExample:
-    """NaN, and counted, where there is no value."""
-    values = values.astype(jnp.float32)
-    return filled(values, undefined=undefined, agree=undefined, best=1.0, worst=0.0, empty="nan")
+    """The share of a total, which is 0 where there is nothing, and 1 of all there is."""
+    return _over(part.astype(jnp.float32), _nonzero(whole)[:, None])
 
 
 def after(keys: UInt[Array, "rows n"]) -> UInt[Array, "rows n"]:
@@ -313,6 +324,15 @@ def _last(dtype: jnp.dtype) -> UInt[Array, ""]:
 def _zero(dtype: jnp.dtype) -> UInt[Array, ""]:
     """The key of 0: that of every positive score is below, of every negative one above."""
     return _last(dtype) // 2
+
+
+def _over(part: Float[Array, "rows n"], whole: Float[Array, "rows 1"]) -> Float[Array, "rows n"]:
+    """A quotient of numbers at least 0, rounded once.
+
+    XLA divides by one number a row with its reciprocal, by which 107 / 107 is less than 1; so there
+    is one for each place here.
+    """
+    return part / jnp.where(part > 0, whole, 1)
 
 
 def _nonzero(total: Shaped[Array, " rows"]) -> Float[Array, " rows"]:

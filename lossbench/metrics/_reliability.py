@@ -21,13 +21,16 @@ NORMS = ("l1", "l2", "max", "mean")
 DIGITS, HALF = 24, 12
 # So many of either half sum up to less than 2^31.
 PIECE = 2**18
+# And so many to less than 2^22, which leaves the digits that it takes to count them.
+PART, DIGITS_OF_PART = 2**9, 10
 
 # Bins that are finer towards 0 and 1: 2^7 between two powers of 2, from 0 to a half and mirrored.
 FINENESS = 7
 MIDDLE = ((DIGITS - 1) << FINENESS) + 1
 FINE = 2 * MIDDLE + 1
 
-# Above so many bins the one that a confidence is in is looked for by halving.
+# Above so many bins the one that a confidence is in is looked for by halving, and what is in them
+# is counted in three passes, not in two.
 FEW = 64
 
 
@@ -178,30 +181,41 @@ def error_of(x: Bins, norm: str) -> Float[Array, " rows"]:
 def _counted(x: Judged, place: Int[Array, "rows n"], bins: int) -> Bins:
     """Sums over what counts, each in its place."""
     rows, n = place.shape
-    pieces = -(-n // PIECE)
-    cells = rows * pieces * bins
-    piece = lax.broadcasted_iota(jnp.int32, place.shape, 0) * pieces
-    piece += lax.broadcasted_iota(jnp.int32, place.shape, 1) // PIECE
-    # Rows and pieces are a part of the place: one scatter is faster than one for each of them.
-    cell = jnp.where(x.counted, piece * bins + place, cells).reshape(-1)
+    # A table for each part, of so many bins that are few, is smaller than what is counted.
+    length = PART if bins <= FEW else PIECE
+    pieces, parts = -(-n // PIECE), -(-min(n, PIECE) // length)
+    cells = 2 * rows * pieces * parts * bins
+    part = lax.broadcasted_iota(jnp.int32, place.shape, 0) * (pieces * parts)
+    part += lax.broadcasted_iota(jnp.int32, place.shape, 1) // length
+    # Not by the bytes of a bool, of which NumPy has some of 255.
+    right = jnp.where(x.right, 1, 0).astype(jnp.int32)
+    # Rows and parts are a part of the place: one scatter is faster than one for each of them.
+    cell = jnp.where(x.counted, 2 * (part * bins + place) + right, cells).reshape(-1)
 
-    def total(at: Array, amount: Array | int, cells: int) -> Array:
-        return jnp.zeros((cells,), jnp.int32).at[at].add(amount, mode="drop")
+    def total(amount: Array) -> Array:
+        table = jnp.zeros((cells,), jnp.uint32).at[cell].add(amount, mode="drop")
+        return table.reshape(rows, pieces, parts, bins, 2)
 
-    units = _units(x.confidence).reshape(-1)
-    halves = [total(cell, part, cells) for part in (units >> HALF, units & (2**HALF - 1))]
-    judged = total(2 * cell + x.right.reshape(-1).astype(jnp.int32), 1, 2 * cells).reshape(cells, 2)
+    units = _units(x.confidence).reshape(-1).astype(jnp.uint32)
+    upper, lower = units >> HALF, total(units & (2**HALF - 1))
+    if bins <= FEW:
+        # How many there are in a part goes into the lowest digits of a sum: a scatter less.
+        both = total((upper << DIGITS_OF_PART) + 1)
+        number, upper = both & (2**DIGITS_OF_PART - 1), both >> DIGITS_OF_PART
+    else:
+        number, upper = total(jnp.uint32(1)), total(upper)
 
     def summed(part: Array) -> _sums.RunningSum:
-        # In halves once more: no sum over fewer than 2^16 pieces overflows.
-        part = part.reshape(rows, pieces, bins)
+        # Of a piece, and in halves once more: no sum over fewer than 2^16 pieces overflows.
+        part = jnp.sum(part.astype(jnp.int32), axis=2, dtype=jnp.int32)
         upper, lower = (
             _sums.of_counts(jnp.sum(x, axis=1, dtype=jnp.int32))
             for x in (part >> 15, part & 0x7FFF)
         )
         return _sums.add(_sums.scaled(upper, 2.0**15), lower)
 
-    return Bins(*map(summed, (judged[:, 0], judged[:, 1], *halves)))
+    wrong, right = number[..., 0], number[..., 1]
+    return Bins(*map(summed, (wrong, right, *(x[..., 0] + x[..., 1] for x in (upper, lower)))))
 
 
 def _units(confidence: Float[Array, "rows n"]) -> Int[Array, "rows n"]:

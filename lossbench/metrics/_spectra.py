@@ -51,7 +51,9 @@ def centered(x: Array, where: Array | None) -> tuple[Array, Array]:
     low = jnp.min(jnp.where(counted, x, jnp.inf), axis=1, keepdims=True)
     high = jnp.max(jnp.where(counted, x, -jnp.inf), axis=1, keepdims=True)
     x, defined = _of_size(jnp.where(counted, x - low, 0), high - low)
-    mean = sum_pixels(x) / jnp.maximum(sum_pixels(counted), 1)
+    # Not by the bytes of a bool, of which NumPy has some of 255.
+    number = sum_pixels(jnp.where(counted, 1, 0).astype(x.dtype))
+    mean = sum_pixels(x) / jnp.maximum(number, 1)
     return jnp.where(counted, x - mean[:, None], 0), defined
 
 

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+LARGEST = 2**31 - 1
+
 
 class RunningSum(NamedTuple):
     """The sum `high + low`. Equal sums of integers have equal parts, in any order of adding.
@@ -52,6 +54,14 @@ def add(a: RunningSum, b: RunningSum) -> RunningSum:
 def add_counts(a: RunningSum, counts: Int[Array, "*shape"]) -> RunningSum:
     """The sum with integers added to it."""
     return add(a, of_counts(counts))
+
+
+def as_counts(a: RunningSum) -> Int[Array, "*shape"]:
+    """Integers as int32, the largest one if they do not fit."""
+    low = a.low.astype(jnp.int32)
+    # The last 64 that fit are rounded to 2^31, and have a negative rest.
+    last = jnp.where(a.high > 2.0**31, LARGEST, LARGEST + jnp.minimum(low + 1, 0))
+    return jnp.where(a.high < 2.0**31, a.high.astype(jnp.int32) + low, last)
 
 
 def scaled(a: RunningSum, factor: Float[Array, ""] | float) -> RunningSum:

@@ -92,7 +92,7 @@ class WholeCases(Stream):
         self, predicted: Bool[Array, " batch *space"], true: Bool[Array, " batch *space"]
     ) -> PerExample:
         """The metric of two masks."""
-        raise TypeError("abstract: use a metric such as HD95")
+        raise TypeError("abstract: use a metric such as Hd95")
 
     def compute(self) -> Scores:
         """The scores of what was seen. Pure: calling it twice changes nothing."""

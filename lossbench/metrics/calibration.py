@@ -15,11 +15,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from lossbench.metrics import _reliability
-from lossbench.metrics._confidence import check, each_class, per_example, read, top_label
-from lossbench.metrics._examples import PerExample
-
-LARGEST = 2**31 - 1
+from lossbench.metrics import _reliability, _sums
+from lossbench.metrics._confidence import check, each_class, read, top_label
+from lossbench.metrics._examples import PerExample, values_of
 
 
 class Reliability(NamedTuple):
@@ -248,9 +246,9 @@ def adaptive_calibration_error(
 
 def diagrams_of(x: _reliability.Bins, invalid: Bool[Array, " rows"]) -> Reliability:
     """The points of each row of bins; none in one that is invalid."""
-    (high, low), accuracy, confidence, _ = _reliability.gaps_of(x)
-    number = jnp.where(high < 2.0**31, high.astype(jnp.int32) + low.astype(jnp.int32), LARGEST)
-    undefined = invalid | ~jnp.any(high > 0, axis=1)
+    found, accuracy, confidence, _ = _reliability.gaps_of(x)
+    number = _sums.as_counts(found)
+    undefined = invalid | ~jnp.any(number > 0, axis=1)
     nan = lambda y: jnp.where(invalid[:, None], jnp.nan, y)  # noqa: E731
     return Reliability(nan(confidence), nan(accuracy), number, jnp.sum(undefined, dtype=jnp.int32))
 
@@ -275,7 +273,7 @@ def _diagram(probabilities, labels, where, bins) -> Reliability:
 def _expected(probabilities, labels, where, bins, norm) -> PerExample:
     x = read(probabilities, labels, where)
     values = _reliability.error_of(_reliability.equal_width(top_label(x), bins), norm)
-    return per_example(values, x.invalid | jnp.isnan(values))
+    return values_of(values, x.invalid | jnp.isnan(values))
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
@@ -289,4 +287,4 @@ def _classwise(probabilities, labels, where, bins, norm) -> ClassErrors:
 def _adaptive(probabilities, labels, where, bins, norm) -> PerExample:
     x = read(probabilities, labels, where)
     values = _reliability.error_of(_reliability.equal_mass(top_label(x), bins), norm)
-    return per_example(values, x.invalid | jnp.isnan(values))
+    return values_of(values, x.invalid | jnp.isnan(values))

@@ -47,8 +47,8 @@ class Collection:
         >>> room = {"cases": 2, "num_classes": 2}
         >>> several = Collection.of(
         ...     dice=metrics.Dice.empty(**room),
-        ...     iou=metrics.IoU.empty(**room),
-        ...     hd95=metrics.HD95.empty(**room, spacing=(0.5,)),
+        ...     iou=metrics.Iou.empty(**room),
+        ...     hd95=metrics.Hd95.empty(**room, spacing=(0.5,)),
         ... )
         >>> several = several.update(
         ...     predictions=jnp.array([[0, 1, 1], [1, 1, 0]]),
@@ -104,7 +104,8 @@ class Collection:
 
         Args:
             arrays: what the metrics' own `update` takes, by name; each metric is given the names
-                that it knows. An array that is None is as if it were not there.
+                that it knows. An array that is None is as if it were not there. Masks (bool) as
+                labels serve metrics of scores and, with `num_classes=2`, those of class ids alike.
 
         Raises:
             ValueError: if a metric lacks an array, or no metric knows one.
@@ -123,6 +124,8 @@ class Collection:
         Raises:
             ValueError: if the other is of other metrics or options.
         """
+        if not isinstance(other, Collection):
+            raise ValueError(f"other: expected Collection, got {type(other).__name__}")
         names, others = ([m.name for m in x.members] for x in (self, other))
         if names != others:
             raise ValueError(f"other: expected the metrics {names}, got {others}")
@@ -164,9 +167,8 @@ def _bound(member: Member, sums: Any, arrays: Mapping[str, Array]) -> dict[str, 
     parameters = _parameters(member, sums)
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in arrays:
-            raise ValueError(
-                f"{name}: expected by the metric {member.name!r}, got {', '.join(sorted(arrays))}"
-            )
+            given = ", ".join(sorted(arrays)) or "nothing"
+            raise ValueError(f"{name}: expected by the metric {member.name!r}, got {given}")
     return {name: array for name, array in arrays.items() if name in parameters}
 
 

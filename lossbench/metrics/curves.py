@@ -87,7 +87,7 @@ def roc_curve(
 
     Reference: Fawcett, An Introduction to ROC Analysis, Pattern Recognition Letters 2006.
     """
-    _ranks.check_scores(scores, labels, where, weights)
+    _ranks.check_rankings(scores, labels, where, weights)
     return _roc_curve(scores, labels, where, weights)
 
 
@@ -125,7 +125,7 @@ def pr_curve(
     Reference: Davis and Goadrich, The Relationship Between Precision-Recall and ROC Curves, ICML
     2006.
     """
-    _ranks.check_scores(scores, labels, where, weights)
+    _ranks.check_rankings(scores, labels, where, weights)
     return _pr_curve(scores, labels, where, weights)
 
 
@@ -145,7 +145,7 @@ def _steps(ranks: _ranks.Ranked) -> _Steps:
     end = jnp.minimum(lax.cummin(jnp.where(ranks.ends, place, last), axis=1, reverse=True), last)
     at_end = lambda x: jnp.take_along_axis(x, end, axis=1)  # noqa: E731
     first = lambda x, value: jnp.pad(x, ((0, 0), (1, 0)), constant_values=value)  # noqa: E731
-    thresholds = _ranks.scores_of(at_end(ranks.keys)).astype(jnp.float32)
+    thresholds = _ranks.scores_of(at_end(ranks.keys))
     return _Steps(
         first(at_end(ranks.tp), 0),
         first(at_end(ranks.fp), 0),

@@ -111,12 +111,12 @@ class Dice(CountStream):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class IoU(CountStream):
+class Iou(CountStream):
     """Intersection over union over a stream of cases; the mean leaves out class 0.
 
     Example:
         >>> import jax.numpy as jnp
-        >>> state = IoU.empty(cases=2, num_classes=2)
+        >>> state = Iou.empty(cases=2, num_classes=2)
         >>> state = state.update(
         ...     jnp.array([[0, 1], [1, 1]]), jnp.array([[0, 1], [0, 1]]), case=jnp.array([0, 1])
         ... )

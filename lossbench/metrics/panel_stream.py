@@ -118,9 +118,11 @@ class AnomalyDetection:
         Args:
             bins: in how many the scores are counted; a power of two, at least 4.
         """
-        hits, ranked = _sums.zeros((3,)), AveragePrecision.empty(bins=bins)
-        each = _sums.zeros((len(OverImages._fields),))
-        return cls(hits, hits, each, each, each, _sums.zeros(()), ranked, ranked)
+        # Each has buffers of its own: none may be donated twice.
+        hits = lambda: _sums.zeros((3,))  # noqa: E731
+        each = lambda: _sums.zeros((len(OverImages._fields),))  # noqa: E731
+        ranked = lambda: AveragePrecision.empty(bins=bins)  # noqa: E731
+        return cls(hits(), hits(), each(), each(), each(), _sums.zeros(()), ranked(), ranked())
 
     def update(
         self,

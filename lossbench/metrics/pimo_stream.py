@@ -20,6 +20,7 @@ from lossbench.metrics._histogram import ScoreHistogram
 from lossbench.metrics._images import Images, images_of, without_padding
 
 NO_KEY = jnp.iinfo(jnp.uint32).max
+MOST = 2**15  # quantiles: the square of their number fits an int32
 
 
 class ImageScores(NamedTuple):
@@ -111,15 +112,15 @@ class Aupimo:
             cases: how many images there is room for, normal ones among them.
             lower: the bound of the false positive rate from below, above 0; not traced.
             upper: that from above, above `lower` to 1; not traced.
-            quantiles: how many scores of each image are kept, of 4 bytes each.
+            quantiles: how many scores of each image are kept, of 4 bytes each; 1 to 2^15.
             bins: in how many the scores of normal images are counted; a power of two, at least 4.
 
         Raises:
             ValueError: for options that there are not.
         """
-        pimo.check_bounds(lower, upper)
-        if quantiles < 1:
-            raise ValueError(f"quantiles: expected at least 1, got {quantiles}")
+        pimo.check_bounds(float(lower), float(upper))
+        if not 1 <= quantiles <= MOST:
+            raise ValueError(f"quantiles: expected 1 to {MOST}, got {quantiles}")
         return cls(
             ScoreHistogram.empty(bins=bins, kinds=1),
             _sums.zeros(()),

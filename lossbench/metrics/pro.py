@@ -156,7 +156,7 @@ class Aupro(RankedStream):
         Raises:
             ValueError: for options that there are not.
         """
-        _ranks.check_share("limit", limit)
+        _ranks.check_share("limit", float(limit))
         histogram = ScoreHistogram.empty(bins=bins)
         return cls(histogram, limit=float(limit), connectivity=connectivity)
 

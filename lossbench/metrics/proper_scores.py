@@ -12,8 +12,8 @@ from jaxtyping import Array, Bool, Float, Shaped
 
 from lossbench.metrics import _sums
 from lossbench.metrics._cases import check_alike, ratio, static
-from lossbench.metrics._confidence import Forecast, Pooled, check, per_example, pooled, read
-from lossbench.metrics._examples import PerExample
+from lossbench.metrics._confidence import Forecast, Pooled, check, pooled, read
+from lossbench.metrics._examples import PerExample, values_of
 from lossbench.ops.classes import lookup
 from lossbench.ops.sums import sum_pixels
 
@@ -122,8 +122,7 @@ def _number(x: Forecast) -> Array:
 
 def _mean(sums: Float[Array, " batch"], x: Forecast) -> PerExample:
     number = _number(x)
-    means = ratio(sums, number.astype(sums.dtype)).astype(jnp.float32)
-    return per_example(means, x.invalid | (number == 0))
+    return values_of(ratio(sums, number.astype(sums.dtype)), x.invalid | (number == 0))
 
 
 # Compiled once also where they are called outside of a `jit`.

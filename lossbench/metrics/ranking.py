@@ -4,7 +4,8 @@ Every distinct score is a threshold, found in one sort. Scores are taken as they
 squashed or binned, and any rising map of them gives the same. One value an example; for one value
 of all pixels of a batch make it one example: `roc_auc(scores.reshape(1, -1), ...)`.
 
-Weights have to be carried along in the sort, which takes several times as long on the CPU.
+Weights have to be carried along in the sort, which takes several times as long on the CPU. Several
+of these functions in one `jit`, of the same scores, share one sort.
 """
 
 from typing import NamedTuple
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from lossbench.metrics import _ranked_values, _ranks
-from lossbench.metrics._examples import PerExample
+from lossbench.metrics._examples import PerExample, values_of
 
 
 class PartialArea(NamedTuple):
@@ -82,7 +83,7 @@ def roc_auc(
     Reference: Hanley and McNeil, The Meaning and Use of the Area under a Receiver Operating
     Characteristic (ROC) Curve, Radiology 1982.
     """
-    _ranks.check_scores(scores, labels, where, weights)
+    _ranks.check_rankings(scores, labels, where, weights)
     return _roc_auc(scores, labels, where, weights)
 
 
@@ -121,7 +122,7 @@ def average_precision(
     Reference: Davis and Goadrich, The Relationship Between Precision-Recall and ROC Curves, ICML
     2006.
     """
-    _ranks.check_scores(scores, labels, where, weights)
+    _ranks.check_rankings(scores, labels, where, weights)
     return _average_precision(scores, labels, where, weights)
 
 
@@ -162,7 +163,7 @@ def partial_auc(
 
     Reference: McClish, Analyzing a Portion of the ROC Curve, Medical Decision Making 1989.
     """
-    _ranks.check_scores(scores, labels, where, weights)
+    _ranks.check_rankings(scores, labels, where, weights)
     _ranks.check_share("max_fpr", max_fpr)
     return _partial_auc(scores, labels, where, weights, jnp.float32(max_fpr))
 
@@ -203,7 +204,7 @@ def fpr_at_tpr(
 
     Reference: Hendrycks et al., Deep Anomaly Detection with Outlier Exposure, ICLR 2019.
     """
-    _ranks.check_scores(scores, labels, where, weights)
+    _ranks.check_rankings(scores, labels, where, weights)
     _ranks.check_share("tpr", tpr)
     return _fpr_at_tpr(scores, labels, where, weights, jnp.float32(tpr))
 
@@ -245,7 +246,7 @@ def f1_max(
     Reference: Lipton et al., Optimal Thresholding of Classifiers to Maximize F1 Measure, ECML PKDD
     2014.
     """
-    _ranks.check_scores(scores, labels, where, weights)
+    _ranks.check_rankings(scores, labels, where, weights)
     return _f1_max(scores, labels, where, weights)
 
 
@@ -253,14 +254,14 @@ def f1_max(
 @jax.jit
 def _roc_auc(scores, labels, where, weights) -> PerExample:
     ranks, unordered = _ranks.of_examples(scores, labels, where, weights)
-    return _ranks.values_of(_ranks.area(ranks), unordered | _ranked_values.one_class(ranks))
+    return values_of(_ranks.area(ranks), unordered | _ranked_values.one_class(ranks))
 
 
 @jax.jit
 def _average_precision(scores, labels, where, weights) -> PerExample:
     ranks, unordered = _ranks.of_examples(scores, labels, where, weights)
     value = _ranked_values.average_precision(ranks).value
-    return _ranks.values_of(value, unordered | (ranks.positives == 0))
+    return values_of(value, unordered | (ranks.positives == 0))
 
 
 @jax.jit
@@ -269,14 +270,14 @@ def _partial_auc(scores, labels, where, weights, max_fpr) -> PartialArea:
     raw = _ranks.area(ranks, max_fpr)
     undefined = unordered | _ranked_values.one_class(ranks)
     values = (raw, _ranked_values.standardized(raw, max_fpr))
-    return PartialArea(*(_ranks.values_of(x, undefined) for x in values))
+    return PartialArea(*(values_of(x, undefined) for x in values))
 
 
 @jax.jit
 def _fpr_at_tpr(scores, labels, where, weights, tpr) -> PerExample:
     ranks, unordered = _ranks.of_examples(scores, labels, where, weights)
     value = _ranked_values.fpr_at_tpr(ranks, tpr).value
-    return _ranks.values_of(value, unordered | _ranked_values.one_class(ranks))
+    return values_of(value, unordered | _ranked_values.one_class(ranks))
 
 
 @jax.jit
@@ -286,5 +287,5 @@ def _f1_max(scores, labels, where, weights) -> BestF1:
     at = lambda keys: jnp.take_along_axis(keys, best[:, None], axis=1)[:, 0]  # noqa: E731
     thresholds = _ranked_values.threshold_between(at(ranks.keys), at(_ranks.after(ranks.keys)))
     undefined = unordered | (ranks.positives == 0)
-    each = _ranks.values_of(f1.value, undefined)
+    each = values_of(f1.value, undefined)
     return BestF1(*each, thresholds=jnp.where(undefined, jnp.nan, thresholds))

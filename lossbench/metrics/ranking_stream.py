@@ -7,7 +7,8 @@ the batches or the devices on which they came.
 
 A value is as good as its bins are narrow, and a bin costs 16 bytes. The width is relative to a
 score: 2^16 bins are a thousandth wide or less for scores that span 7 powers of 10 in size. Scores
-with few bits, as those of bfloat16, float16 and integers, have a bin each, and are exact.
+with few bits have a bin each, and are exact: those of bfloat16, those of float16 that are finite
+and at least 2^-14 in size or 0, and integers up to 4096 in size.
 """
 
 import dataclasses
@@ -144,7 +145,7 @@ class PartialAuc(RankedStream):
             max_fpr: the false positive rate up to which the area counts, above 0 to 1.
             bins: in how many the scores are counted; a power of two, at least 4.
         """
-        _ranks.check_share("max_fpr", max_fpr)
+        _ranks.check_share("max_fpr", float(max_fpr))
         return cls(ScoreHistogram.empty(bins=bins), max_fpr=float(max_fpr))
 
     def score(self, ranks: _ranks.Ranked, unordered: Bool[Array, " rows"]) -> PartialAucScore:
@@ -185,7 +186,7 @@ class FprAtTpr(RankedStream):
             tpr: the share of the positives that is to be found, above 0 to 1.
             bins: in how many the scores are counted; a power of two, at least 4.
         """
-        _ranks.check_share("tpr", tpr)
+        _ranks.check_share("tpr", float(tpr))
         return cls(ScoreHistogram.empty(bins=bins), tpr=float(tpr))
 
     def score(self, ranks: _ranks.Ranked, unordered: Bool[Array, " rows"]) -> RankingScore:

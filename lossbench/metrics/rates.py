@@ -362,13 +362,13 @@ class FBeta(CountStream):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class MCC(CountStream):
+class Mcc(CountStream):
     """Matthews correlation over a stream of cases, in [-1, 1]; the mean leaves out class 0.
 
     Example:
         >>> import jax.numpy as jnp
         >>> labels = jnp.array([[0, 1, 1, 0]])
-        >>> state = MCC.empty(cases=1, num_classes=2)
+        >>> state = Mcc.empty(cases=1, num_classes=2)
         >>> state = state.update(jnp.array([[0, 1, 0, 0]]), labels, case=jnp.array([0]))
         >>> print(state.compute().mean)
         0.57735026

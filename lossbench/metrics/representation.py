@@ -182,7 +182,9 @@ def _orthonormal(components: Float[Array, "k features"]) -> Float[Array, "k feat
 def _explained_variance(embeddings, components, where) -> VarianceShares:
     x = embeddings.astype(_checks.compute_dtype(embeddings)).reshape(-1, embeddings.shape[-1])
     counted = jnp.ones((len(x), 1), bool) if where is None else where.reshape(-1, 1)
-    pixels = jnp.maximum(jnp.sum(counted, dtype=jnp.int32), 1).astype(jnp.float32)
+    # Not by the bytes of a bool, of which NumPy has some of 255.
+    number = jnp.sum(jnp.where(counted, 1, 0), dtype=jnp.int32)
+    pixels = jnp.maximum(number, 1).astype(jnp.float32)
     w = _normalized(components.astype(jnp.float32))
     most, least = (
         pick(jnp.where(counted, x, end), axis=0)

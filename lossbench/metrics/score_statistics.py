@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt
 
 from lossbench.metrics import _maps, _ranks
-from lossbench.metrics._examples import PerExample
+from lossbench.metrics._examples import PerExample, values_of
 
 QUANTILES = (0.25, 0.5, 0.75, 0.95, 0.99)
 # A quantile is taken as a fraction with a denominator of at most this.
@@ -87,7 +87,7 @@ def pixel_statistics(
     count = lambda x: jnp.sum(x.reshape(len(x), -1), axis=1, dtype=jnp.int32)  # noqa: E731
     total, anomalous = count(counted), count(masks & counted)
     share = _ranks.share_of(anomalous[:, None], total)[:, 0]
-    return PixelStatistics(total, anomalous, _ranks.values_of(100 * share, total == 0))
+    return PixelStatistics(total, anomalous, values_of(100 * share, total == 0))
 
 
 def score_statistics(
@@ -130,7 +130,7 @@ def score_statistics(
     for share in quantiles:
         if not 0 <= share <= 1:
             raise ValueError(f"quantiles: expected numbers from 0 to 1, got {share}")
-    parts = [fractions.Fraction(share).limit_denominator(FINEST) for share in quantiles]
+    parts = [fractions.Fraction(float(share)).limit_denominator(FINEST) for share in quantiles]
     return _score_statistics(scores, where, tuple((q.numerator, q.denominator) for q in parts))
 
 
@@ -164,4 +164,5 @@ def _quantiles(
     weight = part.astype(lower.dtype) / of.astype(lower.dtype)
     # Infinity times 0 would be NaN.
     exact = (part == 0) | (lower == upper)
-    return jnp.where(exact, lower, (1 - weight) * lower + weight * upper)
+    between = jnp.clip((1 - weight) * lower + weight * upper, lower, upper)
+    return jnp.where(exact, lower, between)

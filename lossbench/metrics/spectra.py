@@ -14,8 +14,7 @@ from jax.scipy.special import xlogy
 from jaxtyping import Array, Bool, Float
 
 from lossbench.metrics import _spectra
-from lossbench.metrics._examples import PerExample
-from lossbench.metrics._ranks import values_of
+from lossbench.metrics._examples import PerExample, values_of
 from lossbench.ops.sums import sum_pixels
 
 

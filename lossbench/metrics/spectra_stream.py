@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from lossbench import _checks
 from lossbench.metrics import _sums, spectra
@@ -24,13 +24,13 @@ class SpectraMean(NamedTuple):
     Attributes:
         mean: over the examples that have a value, NaN if none has. Who predicts nothing of an
             example is spared it: compare the counts, too.
-        counted: number of those, or the sum of their weights; rounded to float32.
+        counted: number of those; 2^31 - 1 if there are more.
         undefined: number of examples without a value; likewise.
     """
 
     mean: Float[Array, ""]
-    counted: Float[Array, ""]
-    undefined: Float[Array, ""]
+    counted: Int[Array, ""]
+    undefined: Int[Array, ""]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,7 @@ class _Similarity:
 
     # `RunningSum` each. Not annotated so: JAX builds trees of other leaves (NumPy, `vmap`) with it.
     total: Any
+    weight: Any
     counted: Any
     undefined: Any
     # Another for each class, which JAX does not compare.
@@ -54,7 +55,8 @@ class _Similarity:
 
     @classmethod
     def _begin(cls: type[State], **options: Any) -> State:
-        return cls(_sums.zeros(()), _sums.zeros(()), _sums.zeros(()), **options)
+        zero = _sums.zeros(())
+        return cls(zero, zero, zero, zero, **options)
 
     def _options(self) -> dict[str, Any]:
         return {}
@@ -81,14 +83,16 @@ class _Similarity:
             weights = jnp.ones(values.shape, jnp.float32)
         _checks.shape("weights", weights, values.shape, "batch")
         _checks.value(jnp.all(weights >= 0), "weights: a weight is negative or NaN")
-        undefined = jnp.isnan(values)
-        missing = jnp.sum(undefined & (weights > 0), dtype=jnp.int32)
-        weights = jnp.where(undefined, 0, weights.astype(jnp.float32))
+        real, undefined = weights > 0, jnp.isnan(values)
+        defined = real & ~undefined
+        weights = jnp.where(defined, weights.astype(jnp.float32), 0)
+        number = lambda of: jnp.sum(of, dtype=jnp.int32)  # noqa: E731
         return dataclasses.replace(
             self,
-            total=_plus(self.total, sum_pixels(weights * jnp.where(weights > 0, values, 0))),
-            counted=_plus(self.counted, sum_pixels(weights)),
-            undefined=_sums.add_counts(self.undefined, missing),
+            total=_plus(self.total, sum_pixels(weights * jnp.where(defined, values, 0))),
+            weight=_plus(self.weight, sum_pixels(weights)),
+            counted=_sums.add_counts(self.counted, number(defined)),
+            undefined=_sums.add_counts(self.undefined, number(real & undefined)),
         )
 
     def merge(self: State, other: State) -> State:
@@ -101,14 +105,15 @@ class _Similarity:
         return dataclasses.replace(
             self,
             total=_sums.add(self.total, other.total),
+            weight=_sums.add(self.weight, other.weight),
             counted=_sums.add(self.counted, other.counted),
             undefined=_sums.add(self.undefined, other.undefined),
         )
 
     def compute(self) -> SpectraMean:
         """The mean of what was seen. Pure: calling it twice changes nothing."""
-        counted = self.counted.high
-        return SpectraMean(ratio(self.total.high, counted), counted, self.undefined.high)
+        counts = map(_sums.as_counts, (self.counted, self.undefined))
+        return SpectraMean(ratio(self.total.high, self.weight.high), *counts)
 
 
 def _plus(a: _sums.RunningSum, b: Float[Array, ""]) -> _sums.RunningSum:
@@ -126,7 +131,7 @@ class SpectralCosine(_Similarity):
         >>> predicted = jnp.array([[1.0, 0.0], [1.0, 0.0]])
         >>> found = SpectralCosine.empty().update(predicted, observed).compute()
         >>> print(round(float(found.mean), 4), found.counted, found.undefined)
-        0.6 1.0 1.0
+        0.6 1 1
     """
 
     measure = staticmethod(spectra.spectral_cosine)

@@ -26,7 +26,7 @@ from lossbench.metrics._whole_cases import WholeCases
 # Not `Self`: beartype, which checks annotations in tests, takes it in classes only, not in methods.
 State = TypeVar("State", bound="_Surface")
 Distance = TypeVar("Distance", bound="_Distance")
-Share = TypeVar("Share", bound="NSD")
+Share = TypeVar("Share", bound="Nsd")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +92,7 @@ class _Distance(_Surface):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class HD95(_Distance):
+class Hd95(_Distance):
     """Hausdorff distance at the 95th percentile over a stream of whole cases; lower is better.
 
     See `metrics.hd95`. The mean leaves out class 0, the background.
@@ -100,7 +100,7 @@ class HD95(_Distance):
     Example:
         >>> import jax.numpy as jnp
         >>> labels = jnp.array([[0, 1, 0, 0], [0, 0, 0, 1]])
-        >>> state = HD95.empty(cases=2, num_classes=2, spacing=(0.5,))
+        >>> state = Hd95.empty(cases=2, num_classes=2, spacing=(0.5,))
         >>> found = jnp.array([[0, 0, 0, 1], [0, 0, 0, 0]])  # nothing in the second case
         >>> scores = state.update(found, labels, case=jnp.array([0, 1])).compute()
         >>> print(scores.per_case[:, 1], scores.mean, scores.undefined)
@@ -118,7 +118,7 @@ class HD95(_Distance):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class ASSD(_Distance):
+class Assd(_Distance):
     """Average symmetric surface distance over a stream of whole cases; lower is better.
 
     See `metrics.assd`. The mean leaves out class 0, the background.
@@ -126,7 +126,7 @@ class ASSD(_Distance):
     Example:
         >>> import jax.numpy as jnp
         >>> labels = jnp.array([[0, 1, 1, 1, 0, 0]])
-        >>> state = ASSD.empty(cases=1, num_classes=2)
+        >>> state = Assd.empty(cases=1, num_classes=2)
         >>> state = state.update(jnp.array([[0, 1, 1, 1, 1, 0]]), labels, case=jnp.array([0]))
         >>> print(state.compute().mean)  # of the ends 0, 1 and 0, 1 pixels from another end
         0.5
@@ -143,7 +143,7 @@ class ASSD(_Distance):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class NSD(_Surface):
+class Nsd(_Surface):
     """Normalized surface Dice at a tolerance over a stream of whole cases; higher is better.
 
     See `metrics.nsd`. The mean leaves out class 0, the background.
@@ -151,7 +151,7 @@ class NSD(_Surface):
     Example:
         >>> import jax.numpy as jnp
         >>> labels = jnp.array([[0, 1, 1, 1, 0, 0, 0]])
-        >>> state = NSD.empty(cases=1, num_classes=2, tolerance=1)
+        >>> state = Nsd.empty(cases=1, num_classes=2, tolerance=1)
         >>> state = state.update(jnp.array([[0, 1, 1, 1, 1, 1, 0]]), labels, case=jnp.array([0]))
         >>> print(state.compute().mean)
         0.5
@@ -180,7 +180,7 @@ class NSD(_Surface):
             cases: how many there is room for.
             num_classes: number of classes, background included.
             tolerance: in the unit of the spacing, at least 0, a number and not traced.
-            spacing: see `HD95`, like the rest.
+            spacing: see `Hd95`, like the rest.
             definition: see there.
             empty: see there; here a class that only the prediction or only the labels have is 0.
 

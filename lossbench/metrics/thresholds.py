@@ -56,7 +56,9 @@ def decide(
     """
     _checks.floating(scores=scores)
     check_threshold("threshold", threshold, scores)
-    at = jnp.asarray(threshold, getattr(threshold, "dtype", _checks.compute_dtype(scores)))
+    given = getattr(threshold, "dtype", _checks.compute_dtype(scores))
+    # A float64 of NumPy is what JAX makes of it, without a warning.
+    at = jnp.asarray(threshold, jax.dtypes.canonicalize_dtype(given))
     # Neither is rounded: a threshold lies as close to a score as a float can.
     dtype = jnp.promote_types(_checks.compute_dtype(scores), at.dtype)
     at = at.reshape(at.shape + (1,) * (scores.ndim - 1) * at.ndim)
@@ -148,7 +150,7 @@ def fpr_threshold(
     Reference: Neyman and Pearson, On the Problem of the Most Efficient Tests of Statistical
     Hypotheses, Philosophical Transactions of the Royal Society A 1933.
     """
-    _ranks.check_scores(scores, labels, where)
+    _ranks.check_rankings(scores, labels, where)
     check_share("fpr", fpr)
     return _sparing(scores, ~labels if where is None else where & ~labels, jnp.float32(fpr))
 

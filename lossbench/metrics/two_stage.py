@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from lossbench.metrics import _maps, _ranks
 from lossbench.metrics._cases import static
-from lossbench.metrics._examples import PerExample
+from lossbench.metrics._examples import PerExample, values_of
 from lossbench.metrics.deciders import ImageQuantile, Threshold
 from lossbench.metrics.thresholds import check_threshold, decide
 from lossbench.ops.sums import sum_pixels
@@ -50,8 +50,9 @@ def top_mean(
         where: true = counted.
 
     Returns:
-        In the scores' unit, one value an example; their mean; and how many are undefined, which are
-        NaN: those in which nothing counts, or a NaN does.
+        In the scores' unit, one value an example, infinite where the sum of the scores is; their
+        mean; and how many are undefined, which are NaN: those in which nothing counts, or a NaN
+        does, or the highest are infinities of both signs.
 
     Raises:
         ValueError: for shapes, dtypes or a share that do not fit.
@@ -171,4 +172,4 @@ def _top_mean(scores, where, share) -> PerExample:
     highest = jnp.arange(keys.shape[1], dtype=jnp.int32)[None] < taken[:, None]
     total = sum_pixels(jnp.where(highest, _ranks.scores_of(keys), 0))
     mean = total / jnp.maximum(taken, 1).astype(total.dtype)
-    return _ranks.values_of(mean, unordered | (number == 0))
+    return values_of(mean, unordered | (number == 0) | jnp.isnan(mean))

@@ -237,6 +237,28 @@ def test_rounding_may_take_a_probability_past_1():
     np.testing.assert_allclose(found.values, [0.125])
 
 
+def test_a_hundred_logits_in_bfloat16_are_no_probabilities():
+    """Though a sum of so many may be as far from 1 as they are from 0."""
+    logits = jnp.linspace(-0.5, 1.5, 100, dtype=jnp.bfloat16)[None]
+    for p, undefined in ((logits, 1), (jax.nn.softmax(logits), 0)):
+        found = calibration.expected_calibration_error(p, jnp.array([99]))
+        assert found.undefined == undefined
+
+
+@pytest.mark.parametrize("name", ["expected", "classwise"])
+def test_a_mask_is_true_whatever_its_bytes_are(name):
+    """Pillow's bitmaps come as bools of 0 and 255."""
+    mask = np.array([[255, 0, 255, 255]], np.uint8).view(bool)
+    p = jnp.array([[0.9, 0.2, 0.7, 0.1]])[..., None]
+    function = getattr(calibration, f"{name}_calibration_error")
+    plain = function(p, jnp.array([[True, False, True, True]]))
+    chex.assert_trees_all_equal(function(p, jnp.asarray(mask)), plain)
+    if name == "classwise":
+        p, plain = (jnp.concatenate([x] * 2, axis=-1) for x in (p, plain.values))
+        found = function(p, jnp.asarray(np.stack([mask] * 2, axis=-1)))
+        np.testing.assert_array_equal(found.values, plain)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 64), st.booleans()), min_size=24, max_size=24))
 def test_ties_and_order(pixels):
@@ -265,9 +287,11 @@ def test_who_is_right_as_often_as_he_says_has_no_error():
         np.testing.assert_array_equal(wrong.values, [1])
 
 
-def test_sums_of_many_are_exact(monkeypatch):
+@pytest.mark.parametrize("few", [64, 0], ids=["few bins", "many bins"])
+def test_sums_of_many_are_exact(monkeypatch, few):
     """In pieces of 16, with a total of units beyond 2^31: all equal, 0.99 in float32."""
-    monkeypatch.setattr(_reliability, "PIECE", 16)
+    for name, value in (("PIECE", 16), ("PART", 4), ("FEW", few)):
+        monkeypatch.setattr(_reliability, name, value)
     p = jnp.full((1, 3001), 0.99, jnp.float32)
     judged = _confidence.Judged(p, p > 0.5, p > 0, jnp.zeros((1,), bool))
     found = jax.jit(lambda x: _reliability.gaps_of(_reliability.equal_width(x, 4)))(judged)

@@ -1,6 +1,7 @@
 """Several metrics at once: what each is by itself, counted once."""
 
 import functools
+import inspect
 import re
 
 import chex
@@ -132,6 +133,12 @@ def test_an_array_that_is_none_is_not_there():
             lambda c: c.update(**BATCH, logits=BATCH["where"]),
             "logits: no metric takes it; they take case, labels, predictions, weights, where",
         ),
+        (lambda c: c.update(), "predictions: expected by the metric 'dice', got nothing"),
+        (
+            # The method as users have it, without the annotations' own check.
+            lambda c: inspect.unwrap(type(c).merge)(c, empty_of("dice")),
+            "other: expected Collection, got Dice",
+        ),
         (
             lambda c: c.merge(collection_of(["dice", "iou"])),
             re.escape("other: expected the metrics ['dice', 'nsd'], got ['dice', 'iou']"),
@@ -140,7 +147,7 @@ def test_an_array_that_is_none_is_not_there():
             lambda c: c.merge(
                 metrics.Collection.of(
                     dice=empty_of("dice"),
-                    nsd=metrics.NSD.empty(cases=CASES, num_classes=CLASSES, tolerance=2),
+                    nsd=metrics.Nsd.empty(cases=CASES, num_classes=CLASSES, tolerance=2),
                 )
             ),
             "other: expected tolerance 1.0, got 2.0",

@@ -179,3 +179,12 @@ def test_a_bool_of_any_byte_is_true_in_a_program_too():
     mask = np.array([[0, 255, 255]], np.uint8).view(bool)
     matrix = jax.jit(lambda x: confusion_matrix(x, x, num_classes=2))(mask)
     np.testing.assert_array_equal(matrix, [[[1, 0], [0, 2]]])
+
+
+def test_a_batch_without_examples_and_weights_of_pixels():
+    none = jnp.zeros((0, 4), jnp.int32)
+    assert confusion_matrix(none, none, num_classes=2).shape == (0, 2, 2)
+    state, ids = ConfusionMatrix.empty(cases=1, num_classes=2), jnp.zeros((1, 4), jnp.int32)
+    update = inspect.unwrap(type(state).update)
+    with pytest.raises(ValueError, match=r"weights: expected shape \(1,\) \(batch\), got"):
+        update(state, ids, ids, case=jnp.array([0]), weights=jnp.ones((1, 4)))

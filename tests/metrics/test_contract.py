@@ -70,6 +70,8 @@ def test_every_state_is_public_and_belongs_to_a_function():
     streams = (x for x in public.values() if inspect.isclass(x) and issubclass(x, metrics.Stream))
     classes = {x.__name__ for x in streams if hasattr(x, "update")}
     assert {state.__name__ for state in metrics.STATES.values()} == classes
+    for name, state in metrics.STATES.items():
+        assert state.__name__.lower() == name.replace("_", ""), name
     for name in STATES:
         assert metrics.get(name) is metrics.STATES[name]
         assert inspect.isfunction(public[name])

@@ -149,6 +149,18 @@ def test_few_scores_have_a_bin_each():
         np.testing.assert_array_equal(list(cells), np.stack([wanted, wanted], 1))
 
 
+def test_scores_with_few_bits_have_a_bin_each():
+    every = np.arange(2**16, dtype=np.uint32)
+    half = every.astype(np.uint16).view(np.float16).astype(np.float32)
+    normal = np.isfinite(half) & ((abs(half) >= 2.0**-14) | (half == 0))
+    bfloat16 = (every << 16).view(np.float32)
+    for scores in (np.arange(-4096, 4097), half[normal], bfloat16[~np.isnan(bfloat16)]):
+        scores = jnp.asarray(scores, jnp.float32)
+        cells = ScoreHistogram.empty().add(scores, jnp.zeros(scores.shape, bool)).cells()
+        assert (cells.highest == cells.lowest)[cells.used].all()
+        assert cells.used.sum() == len(np.unique(scores))
+
+
 def test_counts_go_on_past_2_to_the_24_and_past_int32():
     histogram = ScoreHistogram.empty(bins=4)
     batch = jnp.full((1000,), 0.5), jnp.zeros((1000,), bool), jnp.ones((1000,), bool)

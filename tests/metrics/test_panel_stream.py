@@ -120,6 +120,12 @@ def test_scan_vmap_and_devices():
     assert_same(jax.device_get(spread), jax.device_get(whole()))
 
 
+def test_its_buffers_may_be_donated():
+    taking = jax.jit(lambda state, batch: state.update(**batch), donate_argnums=0)
+    found = taking(AnomalyDetection.empty(bins=2**12), batch_of(range(IMAGES)))
+    chex.assert_trees_all_equal(found, whole())
+
+
 def test_a_state_is_a_pytree_whose_size_stays():
     leaves, structure = jax.tree.flatten(whole())
     assert all(isinstance(leaf, jax.Array) for leaf in leaves)

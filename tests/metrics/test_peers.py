@@ -151,7 +151,7 @@ def test_the_mean_of_monai_leaves_out_false_positives_and_is_0_where_nothing_is_
 def test_padding_counts_in_torchmetrics():
     """It has no weights of examples: who fills the last batch by repeating reports another mean."""
     stored = STORED["streams"]
-    dice, iou = (np.array(scores_of(state).per_case) for state in (metrics.Dice, metrics.IoU))
+    dice, iou = (np.array(scores_of(state).per_case) for state in (metrics.Dice, metrics.Iou))
     # Over the defined classes of each case, then cases; and over all that is defined at once.
     for name, mean in (("dice", np.nanmean(np.nanmean(dice, 1))), ("iou", np.nanmean(iou))):
         np.testing.assert_allclose(mean, stored[f"{name}, 4 and 1"], **CLOSE)

@@ -192,7 +192,8 @@ def test_what_does_not_fit_is_refused_by_name():
     for options, message in (
         ({"lower": 0.5, "upper": 0.1}, "lower: expected below upper"),
         ({"upper": 2.0}, "upper: expected above 0 to 1, got 2.0"),
-        ({"quantiles": 0}, "quantiles: expected at least 1, got 0"),
+        ({"quantiles": 0}, "quantiles: expected 1 to 32768, got 0"),
+        ({"quantiles": 2**15 + 1}, "quantiles: expected 1 to 32768, got 32769"),
         ({"bins": 100}, "bins: expected a power of two"),
     ):
         with pytest.raises(ValueError, match=message):

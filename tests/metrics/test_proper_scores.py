@@ -95,6 +95,17 @@ def test_one_class_is_half_of_two():
     np.testing.assert_allclose(ones, twos, **CLOSE)
 
 
+def test_float64_keeps_its_probabilities(name):
+    """In float32 they are 0 and 1, which would cost infinity."""
+    p = np.array([[[1e-50, 1.0]], [[1 - 1e-12, 1e-12]]])
+    with jax.enable_x64(True):
+        found = getattr(proper_scores, name)(jnp.asarray(p), jnp.array([[0], [1]])).values
+        assert found.dtype == jnp.float32
+        np.testing.assert_allclose(found, costs(name, p, np.array([[0], [1]]))[:, 0], rtol=1e-6)
+        state = SCORES[name].empty().update(jnp.asarray(p), jnp.array([[0], [1]]))
+        assert {x.dtype for x in jax.tree.leaves(state)} == {jnp.dtype("float32")}
+
+
 def test_a_small_probability_of_what_is_not_so_has_its_cost():
     p = jnp.full((1, 4, 1), 1e-9, jnp.float32)
     found = proper_scores.negative_log_likelihood(p, jnp.zeros((1, 4), bool))

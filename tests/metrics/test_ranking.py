@@ -12,7 +12,7 @@ import pytest
 from jax.sharding import AxisType
 
 import lossbench
-from lossbench.metrics import _ranks, ranking
+from lossbench.metrics import _ranks, curves, ranking
 from tests.metrics import rankings
 
 NAMES, SCORES, LABELS, WHERE, WEIGHTS = rankings.examples()
@@ -197,6 +197,69 @@ def test_float64_scores_that_float32_cannot_tell_apart():
                 np.testing.assert_allclose(found, [wanted], rtol=1e-6, err_msg=name)
 
 
+def test_thresholds_of_float64_are_not_rounded():
+    with jax.enable_x64(True):
+        scores = jnp.array([[1.0, 1 + 1e-12, 1 + 2e-12, 1 + 3e-12]])
+        labels = jnp.array([[0, 0, 1, 1]], bool)
+        found = ranking.f1_max(scores, labels)
+        np.testing.assert_array_equal(scores >= found.thresholds[:, None], labels)
+        for curve in (curves.roc_curve(scores, labels), curves.pr_curve(scores, labels)):
+            np.testing.assert_array_equal(curve.thresholds[0, 1:], scores[0, ::-1])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_all_is_met_whatever_the_number(weighted):
+    """Also where the product of a number, as 107, with its reciprocal is not 1."""
+    rng, numbers = np.random.default_rng(0), np.arange(1, 300)
+    scores = jnp.broadcast_to(-jnp.arange(301.0), (299, 301))
+    labels = jnp.asarray(np.arange(301) < numbers[:, None])
+    weights = jnp.asarray(rng.random(labels.shape), jnp.float32) if weighted else None
+    # All positives lie above all negatives.
+    found = ranking.fpr_at_tpr(scores, labels, tpr=1, weights=weights)
+    np.testing.assert_array_equal(found.values, 0)
+    curve = curves.roc_curve(scores, labels, weights=weights)
+    for rate in (curve.fpr, curve.tpr):
+        assert (rate[:, -1] == 1).all()
+        assert (rate <= 1).all()
+    for name in ("roc_auc", "average_precision"):
+        values = getattr(ranking, name)(scores, labels, weights=weights).values
+        assert (values <= 1).all()
+        assert (values >= (1 - 1e-6 if weighted else 1)).all()
+
+
+def test_a_share_of_the_positives_that_is_met_exactly_is_met():
+    numbers = np.arange(1, 150)
+    place = np.arange(300)
+    scores = jnp.broadcast_to(-jnp.asarray(place, jnp.float32), (149, 300))
+    # By turns a positive and a negative: k positives lie above all but k - 1 negatives.
+    labels = jnp.asarray((place % 2 == 0) & (place < 2 * numbers[:, None]))
+    where = jnp.asarray(place < 2 * numbers[:, None])
+    for part in (0.25, 1 / 3, 0.5, 0.95, 1):
+        taken = np.ceil(part * numbers)
+        share = jnp.asarray(taken / numbers, jnp.float32)
+        function = lambda s, t, w, p: ranking.fpr_at_tpr(s, t, tpr=p, where=w)  # noqa: E731
+        found = jax.vmap(function)(scores[:, None], labels[:, None], where[:, None], share)
+        np.testing.assert_allclose(found.values[:, 0], (taken - 1) / numbers, rtol=1e-6)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_several_in_one_program_share_one_sort(variant):
+    def count(names):
+        def function(scores, labels, given):
+            functions = (
+                functools.partial(getattr(ranking, name), **FUNCTIONS[name]) for name in names
+            )
+            return [function(scores, labels, **given) for function in functions]
+
+        given = jnp.asarray(SCORES), jnp.asarray(LABELS), VARIANTS[variant]
+        program = str(jax.jit(function).lower(*given).compile().as_text())
+        return [program.count(f" {kind}(") for kind in ("sort", "conditional")]
+
+    alone = count(["roc_auc"])
+    assert alone[0] > 0
+    assert count(["roc_auc", "average_precision", "fpr_at_tpr", "f1_max"]) == alone
+
+
 def test_a_threshold_may_be_traced():
     given = jnp.asarray(SCORES), jnp.asarray(LABELS)
     more = VARIANTS["plain"]
@@ -240,6 +303,8 @@ def test_keys_keep_the_order_and_lead_back():
         ({"weights": lambda _: jnp.ones(LABELS.shape, jnp.int32)}, "weights: expected a floating"),
         ({"weights": lambda _: jnp.ones((4,))}, "weights: expected shape"),
         ({"scores": lambda x: x[:, :0], "labels": lambda x: x[:, :0]}, "scores: .* not empty"),
+        # As scikit-learn has them; each of these examples would be one score.
+        ({"scores": lambda x: x[0], "labels": lambda x: x[0]}, "scores: .* make them one example"),
     ],
 )
 @pytest.mark.parametrize("name", FUNCTIONS)

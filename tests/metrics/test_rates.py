@@ -74,7 +74,7 @@ METRICS = {
     "f_beta": (rates.f_beta, rates.FBeta, {}, f_beta(1)),
     "f_beta 2": (rates.f_beta, rates.FBeta, {"beta": 2}, f_beta(2)),
     "f_beta 0.5": (rates.f_beta, rates.FBeta, {"beta": 0.5}, f_beta(0.5)),
-    "mcc": (rates.mcc, rates.MCC, {}, mcc),
+    "mcc": (rates.mcc, rates.Mcc, {}, mcc),
 }
 # A difference of two square roots, each exact to single precision.
 CLOSE = {"rtol": 1e-6, "atol": 3e-7}

@@ -81,6 +81,19 @@ def test_any_size_and_offset():
     assert found.std[3] == 0
 
 
+def test_ranges_at_either_end_of_the_floats():
+    """The reciprocal of 3e38 is below the normal floats, and so are steps between 1.2e-38."""
+    scores = np.array([[0, 1, 3e38], [1e37, 2e38, 3e38], [1.2e-38, 1.3e-38, 1.6e-38]], np.float32)
+    found = score_statistics(jnp.asarray(scores), quantiles=(0.25, 0.5))
+    exact = scores.astype(np.float64)
+    np.testing.assert_allclose(found.mean[:2], exact.mean(1)[:2], rtol=1e-6)
+    np.testing.assert_allclose(found.std[:2], exact.std(1, ddof=1)[:2], rtol=1e-6)
+    for each in (found.mean, *found.quantiles.T):
+        assert (each >= scores.min(1)).all()
+        assert (each <= scores.max(1)).all()
+    assert found.undefined == 0
+
+
 def test_places_beyond_what_float32_counts():
     """The quantiles 0.95 and 0.99 of 2^31 - 1 scores: places are found in integers."""
     last = 2**31 - 2

@@ -112,6 +112,25 @@ def test_a_spectrum_is_like_itself_and_brightness_changes_nothing():
         np.testing.assert_allclose(brighter.values, best, atol=4e-7)
 
 
+@pytest.mark.parametrize("size", [1e-36, 3e38])
+@pytest.mark.parametrize("name", ["spectral_cosine", "pearson", "spectral_entropy_similarity"])
+def test_the_unit_may_be_as_large_or_small_as_floats_are(name, size):
+    """XLA multiplies by reciprocals, and that of 3e38 is 0."""
+    one, two = jnp.array([[0.25, 1.0, 0.5]]), jnp.array([[1.0, 0.5, 0.25]])
+    function = getattr(spectra, name)
+    np.testing.assert_allclose(function(one * size, one).values, 1, rtol=1e-6)
+    found = function(one * size, two * size).values
+    np.testing.assert_allclose(found, function(one, two).values, rtol=1e-6)
+
+
+def test_a_mask_is_true_whatever_its_bytes_are():
+    """Pillow's bitmaps come as bools of 0 and 255."""
+    mask = np.array([[255, 0, 255, 255]], np.uint8).view(bool)
+    pair = jnp.array([[1.0, 9.0, 2.0, 4.0]]), jnp.array([[2.0, 9.0, 3.0, 7.0]])
+    plain = spectra.pearson(*pair, where=jnp.array([[True, False, True, True]]))
+    chex.assert_trees_all_equal(spectra.pearson(*pair, where=jnp.asarray(mask)), plain)
+
+
 def test_angles_too_small_for_the_arccos_of_a_float():
     spectrum, turn = np.array([[3.0, 4.0]]), np.array([[1e-6], [1e-5], [1e-4], [1e-3]])
     turned = spectrum + turn * np.array([[-4.0, 3.0]])

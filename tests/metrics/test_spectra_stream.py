@@ -80,8 +80,9 @@ def test_the_mean_is_that_of_the_function(name):
     defined = ~np.isnan(values)
     mean = np.average(values[defined], weights=WEIGHTS[defined])
     np.testing.assert_allclose(found.mean, mean, rtol=1e-6)
-    assert found.counted == WEIGHTS[defined].sum()
+    assert found.counted == defined.sum()
     assert found.undefined == each.undefined > 0
+    assert found.counted.dtype == found.undefined.dtype == jnp.int32
 
 
 @settings(max_examples=15, deadline=None)
@@ -152,7 +153,8 @@ def test_the_count_of_a_long_stream_does_not_stand_still():
     """One float32 would stay at 2^24."""
     long = _sums.RunningSum(jnp.float32(2**24), jnp.float32(0))
     state = dataclasses.replace(
-        spectra_stream.SpectralCosine.empty(), total=long, counted=long, undefined=long
+        spectra_stream.SpectralCosine.empty(),
+        **dict.fromkeys(("total", "weight", "counted", "undefined"), long),
     )
     one = jnp.ones((1, 3))
     for _ in range(4):
@@ -183,6 +185,10 @@ def test_options_are_those_of_the_function():
     assert state.compute().mean == 1
     with pytest.raises(ValueError, match=r"threshold: expected from 0 to below 1, got 1"):
         spectra_stream.MatchedPeakShare.empty(threshold=1)
+    shares = spectra_stream.MatchedPeakShare
+    with pytest.raises(ValueError, match=r"threshold: expected from 0 to below 1, got 2"):
+        # As users have it, without the annotations' own check.
+        inspect.unwrap(shares.empty.__func__)(shares, threshold=np.float32(2))
 
 
 def test_merge_refuses_another_metric_and_other_options():

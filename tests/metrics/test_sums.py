@@ -58,6 +58,13 @@ def test_the_ends_of_int32():
     np.testing.assert_array_equal(exact(_sums.of_counts(jnp.asarray(numbers, jnp.int32))), numbers)
 
 
+def test_counts_that_fit_an_int32_are_exact_and_others_the_largest():
+    numbers = [0, 7, 2**24 + 1, 2**31 - 65, 2**31 - 64, 2**31 - 2, 2**31 - 1]
+    more = [2**31, 2**31 + 1, 2**31 + 256, 2**40 - 1]
+    found = [int(_sums.as_counts(of(number))[0]) for number in numbers + more]
+    assert found == numbers + [2**31 - 1] * len(more)
+
+
 def test_cumulative_sums_are_exact():
     rng = np.random.default_rng(0)
     numbers = rng.integers(0, 2**31, (2, 1000))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lossbench import debug_checks, metrics
-from lossbench.metrics import ASSD, HD95, NSD
+from lossbench.metrics import Assd, Hd95, Nsd
 from tests.metrics.surface_reference import Pair, blobs
 
 SPACE, SPACING, CASES, CLASSES = (12, 9), (0.5, 1.5), 4, 4
@@ -17,9 +17,9 @@ INSIDE[:, 1:-2, 1:] = True  # what a case is padded with lies around it
 # Room for one case more than there are.
 ROOM = {"cases": CASES + 1, "num_classes": CLASSES}
 STREAMS = {
-    "hd95": functools.partial(HD95.empty, **ROOM, spacing=SPACING),
-    "assd": functools.partial(ASSD.empty, **ROOM, spacing=SPACING),
-    "nsd": functools.partial(NSD.empty, **ROOM, spacing=SPACING, tolerance=0.75),
+    "hd95": functools.partial(Hd95.empty, **ROOM, spacing=SPACING),
+    "assd": functools.partial(Assd.empty, **ROOM, spacing=SPACING),
+    "nsd": functools.partial(Nsd.empty, **ROOM, spacing=SPACING, tolerance=0.75),
 }
 REFERENCE = {
     "hd95": lambda pair: pair.hausdorff(95),
@@ -105,7 +105,7 @@ def test_options_are_those_of_the_function():
 
 
 def test_no_spacing_is_pixels():
-    pixels, ones = HD95.empty(**ROOM), HD95.empty(**ROOM, spacing=(1, 1))
+    pixels, ones = Hd95.empty(**ROOM), Hd95.empty(**ROOM, spacing=(1, 1))
     np.testing.assert_array_equal(seen_by(pixels).values, seen_by(ones).values)
 
 
@@ -157,7 +157,7 @@ def test_logits_and_wrong_shapes_are_refused_by_name(name, change, message):
 def test_options_that_there_are_not_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         # Without the annotations' own check.
-        NSD.empty.__func__.__wrapped__(NSD, cases=1, num_classes=2, **{"tolerance": 1, **options})
+        Nsd.empty.__func__.__wrapped__(Nsd, cases=1, num_classes=2, **{"tolerance": 1, **options})
 
 
 def test_merge_refuses_other_options():
@@ -165,7 +165,7 @@ def test_merge_refuses_other_options():
     with pytest.raises(ValueError, match=r"other: expected when_empty 'nan', got 'worst'"):
         ours.merge(STREAMS["hd95"](empty="worst"))
     with pytest.raises(ValueError, match=r"other: expected spacing \(0.5, 1.5\), got None"):
-        ours.merge(HD95.empty(**ROOM))
+        ours.merge(Hd95.empty(**ROOM))
 
 
 def test_which_way_is_better_and_in_what_unit():

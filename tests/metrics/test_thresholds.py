@@ -255,6 +255,8 @@ def test_decisions():
     maps = jnp.broadcast_to(scores[:, :, None], (2, 3, 4))
     found = jax.jit(decide)(maps, jnp.array([2.0, 0.0]))
     np.testing.assert_array_equal(found[:, :, 0], [[0, 1, 0], [1, 0, 1]])
+    median = np.quantile(np.array([0.0, 3.0]), 0.5)  # a float64, also where JAX has none
+    np.testing.assert_array_equal(decide(scores, median), [[0, 1, 0], [1, 0, 0]])
     # In float32, whatever the scores are: a threshold between two of them is not rounded to one.
     half = jnp.array([[1.0, 1.0078125]], jnp.bfloat16)
     np.testing.assert_array_equal(decide(half, jnp.float32(1.001)), [[False, True]])

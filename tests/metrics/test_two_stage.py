@@ -71,6 +71,10 @@ def test_nothing_is_flagged_where_a_score_or_threshold_is_nan():
     assert not nothing.images.any()
     masked = top_mean(scores, where=~jnp.isnan(scores))
     assert masked.undefined == 0
+    # Nor has the mean of both infinities a value.
+    both = top_mean(jnp.array([[jnp.inf, -jnp.inf, 0]]), share=1)
+    assert np.isnan(both.values[0])
+    assert both.undefined == 1
 
 
 def test_a_fitted_gate_before_a_fitted_threshold():
