@@ -59,6 +59,15 @@ def shape(name: str, array: jax.Array, expected: tuple[int, ...], meaning: str) 
         raise ValueError(f"{name}: expected shape {expected} ({meaning}), got {array.shape}")
 
 
+def where(given: jax.Array | None, expected: tuple[int, ...], meaning: str) -> None:
+    """Raises unless the mask of what counts, if there is one, is bool and has this shape."""
+    if given is None:
+        return
+    if given.dtype != jnp.bool_:
+        raise ValueError(f"where: expected bool (true = counted), got {given.dtype}")
+    shape("where", given, expected, meaning)
+
+
 def spacing(given: Any, axes: int) -> list[Any]:
     """The size of a pixel along each of so many axes of space, 1 by default.
 

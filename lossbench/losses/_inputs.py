@@ -96,9 +96,7 @@ def read(
     x = logits.astype(_checks.compute_dtype(logits)).reshape(batch, size, classes)
     if where is not None:
         where = jnp.asarray(where)
-        if where.dtype != jnp.bool_:
-            raise ValueError(f"where: expected bool (true = counted), got {where.dtype}")
-        _checks.shape("where", where, leading, "batch, *space")
+        _checks.where(where, leading, "batch, *space")
         where = where.reshape(batch, size)
         # Before anything is computed from them: NaN times 0 would still be NaN.
         x = jnp.where(where[..., None], x, 0)

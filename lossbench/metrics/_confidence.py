@@ -105,10 +105,7 @@ def check(
         _checks.shape("labels", labels, leading, "batch, *space; class ids")
         if is_mask and classes > 2:
             raise ValueError(f"labels: one mask (bool) cannot tell {classes} classes apart")
-    if where is not None:
-        if where.dtype != jnp.bool_:
-            raise ValueError(f"where: expected bool (true = counted), got {where.dtype}")
-        _checks.shape("where", where, leading, "batch, *space")
+    _checks.where(where, leading, "batch, *space")
     if weights is not None:
         _checks.shape("weights", weights, leading[:1], "batch; 0 for padding, else 1")
     if _checks.of_values():

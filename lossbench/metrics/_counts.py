@@ -87,10 +87,7 @@ def count_pairs(
     """
     predictions, labels = _ids("predictions", predictions), _ids("labels", labels)
     _checks.shape("predictions", predictions, labels.shape, "the shape of labels")
-    if where is not None:
-        if where.dtype != jnp.bool_:
-            raise ValueError(f"where: expected bool (true = counted), got {where.dtype}")
-        _checks.shape("where", where, labels.shape, "the shape of labels")
+    _checks.where(where, labels.shape, "the shape of labels")
     kinds = num_classes + 1
     place = _kind(labels, num_classes) * kinds + _kind(predictions, num_classes)
     if where is not None:

@@ -14,7 +14,7 @@ def check_maps(scores: Array, where: Array | None) -> None:
     _checks.floating(scores=scores)
     if scores.ndim == 0 or scores.size == 0:
         raise ValueError(f"scores: expected shape (batch, *space), not empty, got {scores.shape}")
-    check_where(where, scores.shape, "scores")
+    _checks.where(where, scores.shape, "the shape of scores")
 
 
 def check_mask(name: str, mask: Array, meaning: str) -> None:
@@ -23,15 +23,6 @@ def check_mask(name: str, mask: Array, meaning: str) -> None:
         raise ValueError(f"{name}: expected a mask (bool, true = {meaning}), got {mask.dtype}")
     if mask.ndim == 0 or mask.size == 0:
         raise ValueError(f"{name}: expected shape (batch, *space), not empty, got {mask.shape}")
-
-
-def check_where(where: Array | None, shape: tuple[int, ...], of: str) -> None:
-    """Raises unless what counts is a mask of this shape, which is that of the argument `of`."""
-    if where is None:
-        return
-    if where.dtype != jnp.bool_:
-        raise ValueError(f"where: expected bool (true = counted), got {where.dtype}")
-    _checks.shape("where", where, shape, f"the shape of {of}")
 
 
 def rows_of(

@@ -76,10 +76,7 @@ def check_scores(
     _checks.shape("labels", labels, scores.shape, "the shape of scores")
     if scores.ndim == 0 or scores.size == 0:
         raise ValueError(f"scores: expected shape (batch, *space), not empty, got {scores.shape}")
-    if where is not None:
-        if where.dtype != jnp.bool_:
-            raise ValueError(f"where: expected bool (true = counted), got {where.dtype}")
-        _checks.shape("where", where, scores.shape, "the shape of scores")
+    _checks.where(where, scores.shape, "the shape of scores")
     if weights is not None:
         _checks.floating(weights=weights)
         _checks.shape("weights", weights, scores.shape, "the shape of scores")

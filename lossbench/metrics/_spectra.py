@@ -22,10 +22,7 @@ def check(predicted: Array, observed: Array, where: Array | None) -> None:
             f"predicted: expected shape (batch, peaks), at least one peak, got {predicted.shape}"
         )
     _checks.shape("observed", observed, predicted.shape, "the shape of predicted")
-    if where is not None:
-        if where.dtype != jnp.bool_:
-            raise ValueError(f"where: expected bool (true = counted), got {where.dtype}")
-        _checks.shape("where", where, predicted.shape, "the shape of predicted")
+    _checks.where(where, predicted.shape, "the shape of predicted")
 
 
 def counted_of(x: Array, where: Array | None) -> Float[Array, "batch peaks"]:

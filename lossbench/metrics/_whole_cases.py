@@ -57,8 +57,7 @@ class WholeCases(Stream):
         """
         cases, num_classes = self.values.shape
         _checks.shape("predictions", predictions, labels.shape, "the shape of labels")
-        if where is not None:
-            _checks.shape("where", where, labels.shape, "the shape of labels")
+        _checks.where(where, labels.shape, "the shape of labels")
         counted = jnp.ones((), bool) if where is None else where
 
         def of_class(predicted: Array, true: Array) -> Array:

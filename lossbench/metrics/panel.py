@@ -149,7 +149,7 @@ def check_panel(
     _maps.check_mask("decisions", decisions, "flagged")
     _maps.check_mask("targets", targets, "anomalous")
     _checks.shape("targets", targets, decisions.shape, "the shape of decisions")
-    _maps.check_where(where, decisions.shape, "decisions")
+    _checks.where(where, decisions.shape, "the shape of decisions")
     if scores is not None:
         _checks.floating(scores=scores)
         _checks.shape("scores", scores, decisions.shape, "the shape of decisions")

@@ -91,10 +91,8 @@ def panoptic_quality(
 
     Reference: Kirillov et al., Panoptic Segmentation, CVPR 2019.
     """
+    _checks.where(where, labels.shape, "the shape of labels")
     if where is not None:
-        if where.dtype != jnp.bool_:
-            raise ValueError(f"where: expected bool (true = counted), got {where.dtype}")
-        _checks.shape("where", where, labels.shape, "the shape of labels")
         labels = jnp.where(where, labels, jnp.zeros((), labels.dtype))
     _check(predictions, labels, connectivity)
     tp, fp, fn, iou_sum = _matched(predictions, labels, where, connectivity)

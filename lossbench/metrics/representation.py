@@ -97,10 +97,7 @@ def explained_variance(
             f"components: expected shape (components, {features}), the features of embeddings, "
             f"got {components.shape}"
         )
-    if where is not None:
-        if where.dtype != jnp.bool_:
-            raise ValueError(f"where: expected bool (true = counted), got {where.dtype}")
-        _checks.shape("where", where, embeddings.shape[:-1], "batch, *space")
+    _checks.where(where, embeddings.shape[:-1], "batch, *space")
     return _explained_variance(embeddings, components, where)
 
 

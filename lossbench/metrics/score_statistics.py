@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt
 
+from lossbench import _checks
 from lossbench.metrics import _maps, _ranks
 from lossbench.metrics._examples import PerExample, values_of
 
@@ -82,7 +83,7 @@ def pixel_statistics(
     Reference: the node `AnomalyPixelStatisticsMetric` of cuvis-ai.
     """
     _maps.check_mask("masks", masks, "anomalous")
-    _maps.check_where(where, masks.shape, "masks")
+    _checks.where(where, masks.shape, "the shape of masks")
     counted = jnp.ones(masks.shape, bool) if where is None else where
     count = lambda x: jnp.sum(x.reshape(len(x), -1), axis=1, dtype=jnp.int32)  # noqa: E731
     total, anomalous = count(counted), count(masks & counted)

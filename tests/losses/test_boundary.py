@@ -12,7 +12,7 @@ from lossbench.losses.boundary import (
     signed_distance_map,
 )
 from lossbench.losses.distance_weighted import distance_weighted_cross_entropy
-from lossbench.losses.hausdorff import hausdorff_dt
+from lossbench.losses.hausdorff import hausdorff_dt, log_hausdorff_dt
 from lossbench.losses.signed_distance_regression import signed_distance_regression
 from tests.losses import agreement, distances
 
@@ -265,3 +265,22 @@ def test_maps_of_labels_name_what_is_wrong_with_them():
         bare(signed_distance_map)(jnp.array([[0, 1]]), classes=0)
     with pytest.raises(ValueError, match="decrement: expected at least 0"):
         boundary_schedule(1, decrement=-0.5)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("loss", [boundary, hausdorff_dt, log_hausdorff_dt])
+def test_a_little_more_than_256_cubed_voxels_cost_what_their_tile_does(loss):
+    """Float32 stops counting there. In a tile that is its own mirror image no border is nearer."""
+    tile, times = (16, 16, 257), (16, 16, 1)
+    ids, seen = np.zeros(tile, np.int32), np.full(tile, -1.0, np.float32)
+    ids[5:11, 5:11, 100:150], seen[4:12, 4:12, 90:160] = 1, 1
+    seen += RNG.uniform(-0.5, 0.5, tile).astype(np.float32)
+
+    @jax.jit
+    def cost(seen, ids):
+        logits = jnp.stack([jnp.zeros_like(seen), seen], axis=-1)
+        return loss(logits[None], ids[None], normalize=False)[0]
+
+    part = cost(jnp.asarray(seen), jnp.asarray(ids))
+    whole = cost(jnp.asarray(np.tile(seen, times)), jnp.asarray(np.tile(ids, times)))
+    np.testing.assert_allclose(whole, part, rtol=1e-5)

@@ -21,18 +21,12 @@ SETTINGS |= {
     for row in losses.CATALOG.values()
     if row.family in ("distance", "topology", "instance")
 }
-# To what `tests/losses/test_contract.py` holds every loss of the catalog by itself.
-ELSEWHERE = {"vmap", "gradient", "second derivative"}
-# Whose 256^3 voxels take a minute, and whose sums are those of losses that do not: components,
-# skeletons, erosions and distances of so large a picture, and sorts.
-SLOW = {"blob", "cl_dice", "skeleton_recall", "hausdorff_er", "signed_distance_regression"}
-SLOW |= {"distance_weighted_cross_entropy", "lovasz_softmax", "lovasz_hinge"}
 # What a formula does not promise.
 EXEMPT = {
     # A pixel's nearest border may lie in the next tile: other distances than in the picture alone.
-    "boundary": {"2^18 pixels", "256^3 sums"},
-    "hausdorff_dt": {"2^18 pixels", "256^3 sums"},
-    "log_hausdorff_dt": {"2^18 pixels", "256^3 sums"},
+    # `tests/losses/test_boundary.py` has as many voxels in tiles of which that is not true.
+    "boundary": {"256^3 sums"},
+    "hausdorff_dt": {"256^3 sums"},
     # Tiles of a picture share borders, which are boundaries of the picture by itself.
     "boundary_dou": {"2^18 pixels", "256^3 sums"},
     # Components that touch where tiles meet are one.
@@ -75,7 +69,6 @@ def test_quick_checks(name):
 @pytest.mark.parametrize("name", losses.CATALOG)
 def test_all_other_checks(name):
     settings = {"memory_limit": MEMORY.get(name, 1.35)} | SETTINGS.get(name, {})
-    checks = set(CHECKS) - set(QUICK) - ELSEWHERE - EXEMPT.get(name, set())
-    checks -= {"256^3 sums"} if name in SLOW else set()
+    checks = set(CHECKS) - set(QUICK) - EXEMPT.get(name, set())
     verdict = check_loss(losses.get(name), only=checks, **settings)
     assert verdict.passed, str(verdict)
