@@ -1,6 +1,7 @@
 """An objective: named terms, each a loss bound by name to a batch and a model's outputs."""
 
 import dataclasses
+import functools
 import inspect
 import types
 from collections.abc import Callable, Mapping
@@ -8,9 +9,13 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import optax
 
+from lossbench import losses
 from lossbench._names import unknown
-from lossbench.objective_config import entries, refuse, term_arguments
+from lossbench.objective_config import Entry, parts, refuse, term_arguments
+from lossbench.weighting import WEIGHTINGS, Weighting
+from lossbench.weighting.configuration import from_config
 
 # Names under which the logs of a training keep something else than a term.
 RESERVED = ("loss", "gradient")
@@ -95,7 +100,8 @@ class Value(NamedTuple):
     Attributes:
         total: sum over terms of weight times value.
         terms: the value of each term, its mean over the batch, unweighted.
-        weights: the weight of each term.
+        weights: the weight of each term. In a training with a weighting, that includes what the
+            weighting gave it; a transformation of gradients gives none.
     """
 
     total: jax.Array
@@ -107,6 +113,15 @@ class Value(NamedTuple):
 @dataclasses.dataclass(frozen=True, eq=False)
 class Objective:
     """A weighted sum of named terms.
+
+    Attributes:
+        terms: by name.
+        weighting: how a training weighs the terms, each times its own weight, in every step: one
+            of `lossbench.weighting`; their sum without one. A call knows nothing of it.
+        shared: for a weighting that looks at gradients: patterns of the names of the parameters
+            whose gradients it looks at, such as "head/*"; all of them by default.
+        skip_nonfinite: true leaves a term out of a step in which it is not finite, and out of the
+            total; otherwise such a step ends a training.
 
     Example:
         >>> import jax.numpy as jnp
@@ -121,6 +136,9 @@ class Objective:
     """
 
     terms: Mapping[str, Term]
+    weighting: Weighting | optax.GradientTransformation | None = None
+    shared: tuple[str, ...] = ()
+    skip_nonfinite: bool = False
 
     def __post_init__(self) -> None:
         """Freezes the terms; at least one is needed."""
@@ -132,6 +150,8 @@ class Objective:
                     f"no term can be named {name!r}: logs use that name themselves; choose another"
                 )
         object.__setattr__(self, "terms", types.MappingProxyType(dict(self.terms)))
+        if isinstance(self.weighting, Weighting) and self.weighting.positive:
+            _refuse_negative(self.terms)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | str) -> Self:
@@ -150,6 +170,12 @@ class Objective:
                 "exponential"` (or "uniform", "linear", numbers) the logits are a list of outputs,
                 see `losses.deep_supervision`. All other keys are options of the loss.
 
+                Beside the terms there may be `"weighting": {"type": name, option: ...}`, or its
+                name alone (`lossbench list weightings` has them); a compound loss with
+                `"learnable_weights": true` is one of type "softmax" that begins at the weights as
+                they are written. Every type takes "skip_nonfinite", those that look at gradients
+                take "shared".
+
         Raises:
             ValueError: for an unknown loss, option or key (with the nearest names and those there
                 are), a value of a wrong kind, or broken JSON. Of several terms that are wrong, it
@@ -165,7 +191,8 @@ class Objective:
         """
         terms: dict[str, Term] = {}
         errors: list[str] = []
-        for entry in entries(config):
+        found = parts(config)
+        for entry in found.terms:
             if isinstance(entry, str):
                 errors.append(entry)
                 continue
@@ -173,10 +200,22 @@ class Objective:
                 terms[entry.name] = Term(**term_arguments(entry))
             except ValueError as error:
                 errors.append(f"{entry.place}: {error}")
+        weighting: Mapping[str, Any] = {}
+        if found.weighting is not None:
+            names = [entry.name for entry in found.terms if isinstance(entry, Entry)]
+            try:
+                weighting = from_config(found.weighting, names)._asdict()
+            except ValueError as error:
+                errors.append(str(error))
         refuse(errors)
         if all(not callable(term.weight) and term.weight == 0 for term in terms.values()):
             raise ValueError("every weight is 0: nothing would be trained")
-        return cls(terms)
+        try:
+            return cls(terms, **weighting)
+        except ValueError as error:
+            if found.weighting is None:
+                raise
+            raise ValueError(f"weighting {found.weighting['type']!r}: {error}") from error
 
     def __call__(self, namespace: Mapping[str, Any], step: jax.Array | int = 0) -> Value:
         """Evaluates every term.
@@ -187,10 +226,10 @@ class Objective:
                 reach into a loss that pools the batch itself: mask it with `where`.
             step: the step, for scheduled weights.
         """
-        terms = {
-            name: _mean(term.loss(**term.arguments(namespace)), namespace.get("weights"))
-            for name, term in self.terms.items()
-        }
+        terms = {}
+        for name, term in self.terms.items():
+            value = functools.partial(_value, term)
+            terms[name] = (_if_weighed(value) if self.skip_nonfinite else value)(dict(namespace))
         weights = {
             name: jnp.asarray(
                 term.weight(jnp.asarray(step)) if callable(term.weight) else term.weight,
@@ -198,8 +237,59 @@ class Objective:
             )
             for name, term in self.terms.items()
         }
-        total = jnp.asarray(sum(weights[name] * terms[name] for name in terms))
-        return Value(total, terms, weights)
+        return Value(weighted_sum(terms, weights, self.skip_nonfinite), terms, weights)
+
+
+def weighted_sum(
+    terms: Mapping[str, jax.Array], weights: Mapping[str, jax.Array], skip_nonfinite: bool
+) -> jax.Array:
+    """The sum over terms of weight times value; without those that are not finite, if asked."""
+    products = [weights[name] * terms[name] for name in terms]
+    if skip_nonfinite:
+        products = [jnp.where(jnp.isfinite(product), product, 0) for product in products]
+    return jnp.asarray(sum(products))
+
+
+def _value(term: Term, namespace: dict[str, Any]) -> jax.Array:
+    return _mean(term.loss(**term.arguments(namespace)), namespace.get("weights"))
+
+
+def _if_weighed(value: Callable[[dict[str, Any]], jax.Array]) -> Callable[[dict[str, Any]], Any]:
+    """The same function; where its value has the weight 0, its gradient is 0, NaN or not.
+
+    A derivative that is not finite times a weight of 0 would be NaN, in every term's parameters.
+    """
+    guarded = jax.custom_vjp(value)
+
+    def forward(namespace: dict[str, Any]) -> tuple[jax.Array, Any]:
+        return jax.vjp(value, namespace)
+
+    def backward(pull: Any, weight: jax.Array) -> tuple[Any]:
+        (gradient,) = pull(weight)
+        return (
+            jax.tree.map(
+                lambda g: g if g.dtype == jax.dtypes.float0 else jnp.where(weight != 0, g, 0),
+                gradient,
+            ),
+        )
+
+    guarded.defvjp(forward, backward)
+    return guarded
+
+
+def _refuse_negative(terms: Mapping[str, Term]) -> None:
+    """Raises a ValueError for a loss that may be negative under a weighting of positive ones."""
+    rows = {row.function: row for row in losses.CATALOG.values()}
+    for name, term in terms.items():
+        # A partial has its function inside, and so has what deep supervision wraps.
+        row = rows.get(inspect.unwrap(getattr(term.loss, "func", term.loss)))
+        if row is not None and row.may_be_negative:
+            able = [w.name for w in WEIGHTINGS.values() if not w.positive and w.form == "weights"]
+            raise ValueError(
+                "it takes logarithms, roots or ratios of the losses, and that of the term "
+                f"{name!r} ({row.name}) may be negative, down to {row.lower_bound:g}; use one that "
+                f"does not: {', '.join(able)}, or a combination of gradients such as upgrad"
+            )
 
 
 def _mean(value: jax.Array, weights: jax.Array | None) -> jax.Array:

@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import optax
 
 from lossbench import losses
 from lossbench._names import unknown
+from lossbench.weighting.configuration import schedule
 
 FORMS = (
     "an objective needs 'terms', a mapping of names to options, or 'loss', a loss by its 'type' "
     "with its options"
 )
+KEYS = ("terms", "loss", "weighting")
 COMPOUND = ("type", "components", "learnable_weights")
 
 
@@ -33,8 +34,22 @@ class Entry(NamedTuple):
     options: Mapping[str, Any]
 
 
+class Parts(NamedTuple):
+    """A configuration taken apart.
+
+    Attributes:
+        terms: in their order; in place of one that is none, what is wrong.
+        weighting: its type and options, or None.
+    """
+
+    terms: list[Entry | str]
+    weighting: dict[str, Any] | None
+
+
 def normal_form(config: Mapping[str, Any] | str) -> dict[str, Any]:
     """The same objective as `{"terms": {name: options}}`, whichever form it came in.
+
+    With a weighting of the terms it has `"weighting": {"type": name, option: ...}`, too.
 
     Args:
         config: as for `Objective.from_config`.
@@ -47,14 +62,17 @@ def normal_form(config: Mapping[str, Any] | str) -> dict[str, Any]:
         >>> normal_form('{"loss": %s}' % loss)
         {'terms': {'dice': {'weight': 0.5}}}
     """
-    found = entries(config)
-    refuse([wrong for wrong in found if isinstance(wrong, str)])
-    terms = [entry for entry in found if isinstance(entry, Entry)]
-    return {"terms": {entry.name: dict(entry.options) for entry in terms}}
+    found = parts(config)
+    refuse([wrong for wrong in found.terms if isinstance(wrong, str)])
+    terms = [entry for entry in found.terms if isinstance(entry, Entry)]
+    form: dict[str, Any] = {"terms": {entry.name: dict(entry.options) for entry in terms}}
+    if found.weighting is not None:
+        form["weighting"] = found.weighting
+    return form
 
 
-def entries(config: Any) -> list[Entry | str]:
-    """The terms of a configuration in their order; in place of one that is none, what is wrong.
+def parts(config: Any) -> Parts:
+    """The terms and the weighting of a configuration; its terms are not checked yet.
 
     Raises:
         ValueError: where there are no terms to speak of.
@@ -63,21 +81,25 @@ def entries(config: Any) -> list[Entry | str]:
     if not isinstance(config, Mapping):
         raise ValueError(f"{FORMS}; got {config!r}")
     for key in config:
-        if key not in ("terms", "loss"):
-            raise unknown("key of an objective", key, ["terms", "loss"])
-    if len(config) == 2:
+        if key not in KEYS:
+            raise unknown("key of an objective", key, KEYS)
+    if "terms" in config and "loss" in config:
         raise ValueError("an objective is given by 'terms' or by 'loss', not by both")
+    weighting = config.get("weighting")
+    if isinstance(weighting, str):
+        weighting = {"type": weighting}
     if "loss" in config:
-        return _of_loss(config["loss"])
+        return _of_loss(config["loss"], weighting)
     terms = config.get("terms")
     if not isinstance(terms, Mapping) or not terms:
         raise ValueError(f"{FORMS}; got {terms!r}")
-    return [
+    found = [
         Entry(f"term {name!r}", name, options or {})
         if options is None or isinstance(options, Mapping)
         else f"term {name!r}: expected a mapping of options, got {options!r}"
         for name, options in terms.items()
     ]
+    return Parts(found, weighting)
 
 
 def refuse(errors: Sequence[str]) -> None:
@@ -112,10 +134,10 @@ def term_arguments(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _of_loss(loss: Any) -> list[Entry | str]:
+def _of_loss(loss: Any, weighting: Any) -> Parts:
     """One loss by its type, or the components of a compound one."""
     if not isinstance(loss, Mapping) or loss.get("type") != "compound":
-        return _components({"loss": loss})
+        return Parts(_components({"loss": loss}), weighting)
     wrong = [str(unknown("key of a compound loss", k, COMPOUND)) for k in loss if k not in COMPOUND]
     components, learnable = loss.get("components"), loss.get("learnable_weights", False)
     found = []
@@ -128,12 +150,32 @@ def _of_loss(loss: Any) -> list[Entry | str]:
         )
     if not isinstance(learnable, bool):
         wrong.append(f"learnable_weights: expected true or false, got {learnable!r}")
+    elif learnable and weighting is not None:
+        wrong.append("learnable_weights: the objective has a 'weighting' already")
     elif learnable:
-        wrong.append(
-            'learnable_weights: weights cannot be learned yet; "learnable_weights": false trains '
-            "with the weights as they are written"
-        )
-    return [*found, *wrong]
+        found, weighting = _learnable(found)
+    return Parts([*found, *wrong], weighting)
+
+
+def _learnable(found: list[Entry | str]) -> tuple[list[Entry | str], dict[str, Any]]:
+    """Components whose weights are where a learned softmax begins; their sum stays as it is."""
+    terms: list[Entry | str] = []
+    initial: dict[str, float] = {}
+    for entry in found:
+        if isinstance(entry, Entry):
+            options = dict(entry.options)
+            weight = options.pop("weight", 1.0)
+            number = isinstance(weight, int | float) and not isinstance(weight, bool)
+            if number and 0 < weight < math.inf:
+                initial[entry.name] = float(weight)
+                entry = Entry(entry.place, entry.name, options)
+            else:
+                entry = (
+                    f"{entry.place}: a weight that is learned begins at a finite number above 0, "
+                    f"got {weight!r}"
+                )
+        terms.append(entry)
+    return terms, {"type": "softmax", "initial": initial, "total": sum(initial.values())}
 
 
 def _components(components: Mapping[str, Any]) -> list[Entry | str]:
@@ -213,7 +255,7 @@ def _numbers(value: Any) -> bool:
 
 def _weight(weight: Any) -> float | Callable:
     if isinstance(weight, Mapping):
-        return _schedule(weight)
+        return schedule(weight)
     if callable(weight):
         return weight
     if isinstance(weight, bool) or not isinstance(weight, int | float):
@@ -223,16 +265,3 @@ def _weight(weight: Any) -> float | Callable:
             f"weight must be finite and at least 0, got {weight!r}: terms are minimized"
         )
     return weight
-
-
-def _schedule(config: Mapping[str, Any]) -> Callable:
-    """One of optax's schedules, from its name and its arguments."""
-    options = dict(config)
-    name = options.pop("schedule", "")
-    known = [n for n in dir(optax.schedules) if n.endswith("_schedule") and n[0] != "_"]
-    if name not in known:
-        raise unknown("schedule of the weight", name, known)
-    try:
-        return getattr(optax.schedules, name)(**options)
-    except TypeError as error:
-        raise ValueError(f"weight: {error}") from error

@@ -34,6 +34,8 @@ KEYS = {
 }
 # Options of data that change where and how it is read, not what it is.
 WHEREABOUTS = ("path", "cache_gib")
+# Options of a training that change where its logs go.
+LOGS = ("mlflow", "mlflow_experiment")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +129,7 @@ class Plan:
             "augment": self.config["augment"],
             "model": self.config["model"],
             "objective": self.losses[loss],
-            "train": dataclasses.asdict(self.train),
+            "train": {k: v for k, v in dataclasses.asdict(self.train).items() if k not in LOGS},
             "metrics": self.metrics,
             "metric": self.metric,
             "own": self._sources(loss),
@@ -144,6 +146,7 @@ def code_digest() -> str:
         "losses",
         "metrics",
         "ops",
+        "weighting",
         "objective.py",
         "objective_config.py",
         "models",

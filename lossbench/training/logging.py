@@ -1,9 +1,13 @@
-"""TensorBoard logs; the only module that knows tensorboardX."""
+"""Logs for TensorBoard and MLflow; the only module that knows tensorboardX and mlflow."""
 
 import math
+import os
+import re
+import time
 import types
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from tensorboardX import SummaryWriter
@@ -18,10 +22,17 @@ _COLORS = np.array(
 
 
 class Log:
-    """Scalars and images of one run, for TensorBoard. A resumed run drops what it will redo."""
+    """Scalars and images of one run, for TensorBoard. A resumed run drops what it will redo.
 
-    def __init__(self, folder: Path, *, resumed_at: int) -> None:
+    Args:
+        folder: of TensorBoard's files.
+        resumed_at: steps done before.
+        mlflow: numbers go there, too.
+    """
+
+    def __init__(self, folder: Path, *, resumed_at: int, mlflow: "MlflowRun | None" = None) -> None:
         self._writer = SummaryWriter(str(folder), purge_step=resumed_at + 1, flush_secs=30)
+        self._mlflow = mlflow
 
     def __enter__(self) -> Self:
         return self
@@ -33,13 +44,16 @@ class Log:
         trace: types.TracebackType | None,
     ) -> None:
         self._writer.close()
+        if self._mlflow:
+            self._mlflow.end(failed=error is not None)
 
-    def scalars(self, group: str, values: dict[str, float], step: int) -> None:
+    def scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
         """Writes `group/name` for each value that is defined; TensorBoard has no gaps for NaN."""
-        for name, value in values.items():
-            if math.isnan(value):
-                continue
-            self._writer.add_scalar(f"{group}/{name}", value, step)
+        defined = {f"{group}/{k}": v for k, v in values.items() if not math.isnan(v)}
+        for name, value in defined.items():
+            self._writer.add_scalar(name, value, step)
+        if self._mlflow:
+            self._mlflow.scalars(defined, step)
 
     def slices(self, slices: list[Slice], step: int) -> None:
         """Writes one picture: a row an example, its image, its truth, its prediction."""
@@ -52,3 +66,73 @@ class Log:
         self._writer.add_image(
             "validation/image, truth, prediction", picture, step, dataformats="HWC"
         )
+
+
+class MlflowRun:
+    """The numbers of one run in MLflow. A resumed run goes on in the run that it has there.
+
+    Args:
+        uri: a tracking URI, or a folder.
+        experiment: its name; made if it is not there.
+        name: of the run.
+        folder: of the run; the run in MLflow carries it as a tag, by which it is found again.
+        parameters: logged once.
+
+    Raises:
+        ImportError: if mlflow is not installed.
+        ValueError: if MLflow cannot use the place.
+    """
+
+    def __init__(
+        self, uri: str, experiment: str, *, name: str, folder: Path, parameters: Mapping[str, Any]
+    ) -> None:
+        # MLflow refuses new folders in favor of databases, which its skinny package cannot open,
+        # and reports usage to its makers; both unless told otherwise before it is imported.
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        try:
+            from mlflow.entities import Metric, Param, RunStatus
+            from mlflow.exceptions import MlflowException
+            from mlflow.tracking import MlflowClient
+        except ImportError as error:
+            raise ImportError(
+                "train.mlflow needs MLflow: pip install 'lossbench[mlflow]'"
+            ) from error
+        self._metric, self._status = Metric, RunStatus
+        place = uri if "://" in uri or uri.startswith("file:") else Path(uri).resolve().as_uri()
+        tag = str(folder.resolve())
+        try:
+            self._client = MlflowClient(tracking_uri=place)
+            found = self._client.get_experiment_by_name(experiment)
+            number = found.experiment_id if found else self._client.create_experiment(experiment)
+            runs = self._client.search_runs([number], f"tags.`lossbench.folder` = '{tag}'")
+            if runs:
+                self._run = runs[0].info.run_id
+                self._client.update_run(self._run, status=RunStatus.to_string(RunStatus.RUNNING))
+            else:
+                tags = {"lossbench.folder": tag}
+                self._run = self._client.create_run(number, tags=tags, run_name=name).info.run_id
+                params = [Param(key, str(value)) for key, value in parameters.items()]
+                self._client.log_batch(self._run, params=params)
+        except MlflowException as error:
+            raise ValueError(f"train.mlflow: {uri!r} cannot be used: {error}") from error
+        self._logged: dict[str, int] = {}
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Writes those that are not there yet: a resumed run redoes steps, and MLflow keeps all."""
+        now = int(1000 * time.time())
+        new = []
+        for given, value in values.items():
+            name = re.sub(r"[^\w\-./: ]", "-", given)
+            if name not in self._logged:
+                history = self._client.get_metric_history(self._run, name)
+                self._logged[name] = max((metric.step for metric in history), default=-1)
+            if step > self._logged[name]:
+                self._logged[name] = step
+                new.append(self._metric(name, value, now, step))
+        self._client.log_batch(self._run, metrics=new)
+
+    def end(self, *, failed: bool) -> None:
+        """Says that the run is over, or that it broke off."""
+        status = self._status.FAILED if failed else self._status.FINISHED
+        self._client.set_terminated(self._run, self._status.to_string(status))

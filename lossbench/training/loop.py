@@ -19,31 +19,23 @@ from lossbench.training.checkpoint import Checkpoint, Checkpoints, open_checkpoi
 from lossbench.training.dead_terms import WATCHED_STEPS, all_alive, dead_terms, probe_row
 from lossbench.training.display import Slice, display_slice
 from lossbench.training.evaluate import evaluate
-from lossbench.training.logging import Log
+from lossbench.training.logging import Log, MlflowRun
+from lossbench.training.options import TrainOptions
 from lossbench.training.program import Arrays, Program
 from lossbench.training.progress import Progress
+from lossbench.training.rows import (
+    Diverged,
+    History,
+    empty_history,
+    gradient_facts,
+    mean_row,
+    nested,
+    scalars,
+)
 from lossbench.training.state import TrainState, stream_key
 from lossbench.training.step import StepLog
 
 SHOWN_EXAMPLES = 4
-
-History = dict[str, list[dict[str, Any]]]
-
-
-class Diverged(Exception):
-    """A loss or gradient was not finite.
-
-    Attributes:
-        step: the step, counted from 0, whose loss or gradient it was.
-        term: the term of the objective, or "gradient" if all terms were finite.
-        history: the log up to there.
-    """
-
-    def __init__(self, step: int, term: str, value: float) -> None:
-        what = "the gradient" if term == "gradient" else f"the term {term!r}"
-        super().__init__(f"{what} is {value} at step {step}")
-        self.step, self.term = step, term
-        self.history: History = {"train": [], "validation": [], "probes": []}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +46,8 @@ class Fitted:
         last: the state after the last step.
         best: the state at the best validation.
         best_step: its step.
-        history: rows of the log, "train" and "validation", and "probes" of the first steps.
+        history: rows of the log, "train" and "validation"; "gradients" of the terms at each
+            validation, where the steps do not tell them; "probes" of the first steps.
         step_seconds: median time of a step, data included, validation and checkpoint not; NaN if
             nothing was left to do.
         train_seconds: time of training, validation and checkpoints included; of what a kill threw
@@ -107,7 +100,7 @@ def fit(
         {k: v[None].repeat(options.batch_size, 0) for k, v in dataset.train[0].items()}
     )
     state = program.init(stream_key(seed, "init"), first)
-    history: History = {"train": [], "validation": [], "probes": []}
+    history = empty_history()
     begun = time.perf_counter()
     with (
         contextlib.closing(iterator),
@@ -120,7 +113,7 @@ def fit(
             begun -= found.seconds
         done = int(state.step)
         with (
-            Log(folder / "tensorboard", resumed_at=done) as log,
+            Log(folder / "tensorboard", resumed_at=done, mlflow=_mlflow(options, folder)) as log,
             Progress(label, steps=options.steps, done=done) as progress,
         ):
             pending: list[StepLog] = []
@@ -136,17 +129,26 @@ def fit(
                 validates = done % options.eval_every == 0 or done == options.steps
                 if validates or done % options.log_every == 0:
                     try:
-                        row = _row(jax.device_get(pending), first_step=done - len(pending))
+                        row = mean_row(
+                            jax.device_get(pending),
+                            first_step=done - len(pending),
+                            objective=program.objective,
+                        )
                     except Diverged as error:
                         error.history = history
                         raise
                     seconds.append((time.perf_counter() - mark) / len(pending))
                     pending = []
                     history["train"].append(row)
-                    log.scalars("train", _scalars(row), done)
+                    log.scalars("train", scalars(row), done)
+                    for name, steps in row.get("skipped", {}).items():
+                        progress.warn(
+                            f"term {name!r}: not finite in {steps} of the steps to {done}"
+                        )
                     progress.step(done, row["loss"])
                     mark = time.perf_counter()
                 if validates:
+                    _log_gradients(program, state, batch, history, log)
                     state = _validate(program, state, dataset, history, metric, log, progress)
                     elapsed = time.perf_counter() - begun
                     _save(
@@ -166,6 +168,19 @@ def fit(
         step_seconds=statistics.median(seconds[1:] or seconds or [math.nan]),
         train_seconds=time.perf_counter() - begun,
         stopped_early=done < options.steps,
+    )
+
+
+def _mlflow(options: TrainOptions, folder: Path) -> MlflowRun | None:
+    """The run in MLflow, if there is to be one."""
+    if not options.mlflow:
+        return None
+    return MlflowRun(
+        options.mlflow,
+        options.mlflow_experiment,
+        name=folder.name,
+        folder=folder,
+        parameters=dataclasses.asdict(options),
     )
 
 
@@ -248,34 +263,19 @@ def _save(checkpoints: Checkpoints, checkpoint: Checkpoint, metric: str) -> None
     checkpoints.save(checkpoint, step=done, best=improved)
 
 
-def _row(logs: list[StepLog], *, first_step: int) -> dict[str, Any]:
-    """The mean of some steps' logs.
-
-    Raises:
-        Diverged: for the first step whose loss or gradient is not finite.
-    """
-    for i, one in enumerate(logs):
-        terms, weights = one.objective.terms, one.objective.weights
-        # A finite term may have an infinite weight.
-        weighted = {name: weights[name] * value for name, value in terms.items()}
-        for term, value in (
-            *terms.items(),
-            *weighted.items(),
-            ("gradient", one.gradient_norm),
-        ):
-            if not np.isfinite(value):
-                raise Diverged(first_step + i, term, float(value))
-    mean = jax.tree.map(lambda *x: float(np.mean(x)), *logs)
-    return {
-        "step": first_step + len(logs),
-        "loss": mean.objective.total,
-        "terms": mean.objective.terms,
-        "weights": mean.objective.weights,
-        "gradient_norm": mean.gradient_norm,
-        "learning_rate": float(logs[-1].learning_rate),
-    }
-
-
-def _scalars(row: dict[str, Any]) -> dict[str, float]:
-    nested = {f"{group}/{k}": v for group in ("terms", "weights") for k, v in row[group].items()}
-    return {k: row[k] for k in ("loss", "gradient_norm", "learning_rate")} | nested
+def _log_gradients(
+    program: Program,
+    state: TrainState,
+    batch: dict[str, jax.Array],
+    history: History,
+    log: Log,
+) -> None:
+    """Logs the gradients of the terms, if the objective weighs them and its steps do not tell."""
+    names = list(program.objective.terms)
+    told = history["train"] and "cosines" in history["train"][-1]
+    if program.objective.weighting is None or len(names) < 2 or told:
+        return
+    done = int(state.step)
+    facts = gradient_facts([jax.device_get(program.gramian(state, batch))], names)
+    history["gradients"].append({"step": done, **facts})
+    log.scalars("train", nested(facts, facts), done)

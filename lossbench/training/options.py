@@ -33,6 +33,9 @@ class TrainOptions:
         eval_every: steps between validations; each saves a checkpoint.
         log_every: steps between rows of the log; a row is the mean over them.
         devices: size of the mesh's data axis; 0 = as many devices as divide the batch.
+        mlflow: where MLflow keeps runs, a tracking URI or a folder; "" = numbers go to TensorBoard
+            only.
+        mlflow_experiment: the experiment they go to there.
         debug_checks: check labels and logits in every step (see `lossbench.debug_checks`).
     """
 
@@ -54,6 +57,8 @@ class TrainOptions:
     eval_every: int = 100
     log_every: int = 10
     devices: int = 0
+    mlflow: str = ""
+    mlflow_experiment: str = "lossbench"
     debug_checks: bool = False
 
     def __post_init__(self) -> None:
@@ -84,6 +89,7 @@ class TrainOptions:
             ("momentum", "train.optimizer='sgd'", self.optimizer == "sgd"),
             ("final_learning_rate", "train.schedule='cosine'", self.schedule == "cosine"),
             ("plateau_factor", "train.plateau_patience", self.plateau_patience > 0),
+            ("mlflow_experiment", "train.mlflow", bool(self.mlflow)),
         ):
             value, default = getattr(self, name), type(self).__dataclass_fields__[name].default
             if value != default and not there:

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import math
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from lossbench import metrics
 from lossbench._checks import debug_checks
 from lossbench.objective import Objective
 from lossbench.training.dead_terms import Probe, probe_terms
+from lossbench.training.gradient import init_weighting
 from lossbench.training.optimizers import learning_rate, optimizer, plateau
 from lossbench.training.options import TrainOptions
 from lossbench.training.state import Model, TrainState, init_state, stream_key
@@ -32,6 +34,7 @@ from lossbench.training.step import (
     after_validation,
     apply_in_training,
     evaluation_step,
+    term_gramian,
     train_step,
 )
 
@@ -44,6 +47,7 @@ class Program:
 
     Attributes:
         options: what the program was built from.
+        objective: what it minimizes.
         mesh: one axis, `data`, over which batches are spread.
         init: key, batch -> state.
         train: state (donated), batch -> state, log.
@@ -51,6 +55,8 @@ class Program:
         empty: () -> evaluation that has seen nothing.
         after_validation: state, a number of which higher is better -> state; the identity without
             a plateau rule.
+        gramian: state, batch -> inner products of the gradients of the terms; compiled when it is
+            first called.
         probe: state, batch -> what the batch tells of every term (see `dead_terms`). Compiled when
             it is first called, apart from the training step, which it leaves as it is.
         compile_seconds: tracing and compiling the training step.
@@ -59,12 +65,14 @@ class Program:
     """
 
     options: TrainOptions
+    objective: Objective
     mesh: Mesh
     init: "Init"
     train: Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, StepLog]]
     evaluate: Callable[..., tuple[Evaluation, jax.Array]]
     empty: Callable[[], Evaluation]
     after_validation: Callable[[TrainState, jax.Array], TrainState]
+    gramian: Callable[[TrainState, dict[str, jax.Array]], jax.Array]
     probe: Callable[[TrainState, dict[str, jax.Array]], dict[str, Probe]]
     compile_seconds: float
     compile_from_cache: bool
@@ -145,15 +153,17 @@ def build_program(
         return jax.device_put(evaluation, replicated)
 
     placed = jax.device_put(dict(batch), jax.NamedSharding(mesh, jax.P("data")))
-    state = init(stream_key(0, "init"), placed)
+    begin = _begin(init, objective, replicated)
+    state = begin(stream_key(0, "init"), placed)
     start = time.perf_counter()
     with _cache_hits() as hits:
         train, peak = _compile(step, state, placed, replicated, debug=options.debug_checks)
     seconds = time.perf_counter() - start
     return Program(
         options=options,
+        objective=objective,
         mesh=mesh,
-        init=init,
+        init=begin,
         train=train,
         evaluate=jax.jit(evaluate),
         empty=empty,
@@ -162,11 +172,30 @@ def build_program(
             if rule
             else lambda state, merit: state
         ),
+        gramian=jax.jit(
+            functools.partial(term_gramian, model=model, objective=objective),
+            out_shardings=replicated,
+        ),
         probe=_probe(model, objective, replicated),
         compile_seconds=seconds,
         compile_from_cache=bool(hits),
         peak_bytes=peak,
     )
+
+
+def _begin(init: Init, objective: Objective, replicated: jax.NamedSharding) -> Init:
+    """Draws a state with the weighting's; what is drawn for the model, all objectives share."""
+
+    @functools.partial(jax.jit, out_shardings=replicated)
+    def weighting(key: jax.Array, params: Any) -> Any:
+        seed = jax.random.bits(jax.random.fold_in(key, zlib.crc32(b"weighting")))
+        return init_weighting(objective, params, seed)
+
+    def begin(key: jax.Array, batch: dict[str, jax.Array]) -> TrainState:
+        state = init(key, batch)
+        return dataclasses.replace(state, weighting=weighting(key, state.params))
+
+    return begin if objective.weighting else init
 
 
 def _probe(model: Model, objective: Objective, replicated: jax.NamedSharding) -> Callable:

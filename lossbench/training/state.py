@@ -33,6 +33,7 @@ class TrainState:
         opt_state: the optimizer's state.
         average: moving average of the parameters, `{}` if it is off.
         plateau: state of the plateau rule, `{}` if it is off.
+        weighting: state of the objective's weighting, `{}` without one.
     """
 
     step: jax.Array
@@ -41,6 +42,7 @@ class TrainState:
     opt_state: optax.OptState
     average: Any
     plateau: Any
+    weighting: Any
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -62,7 +64,7 @@ def init_state(
     plateau: optax.GradientTransformationExtraArgs | None = None,
     averaged: bool = False,
 ) -> TrainState:
-    """A state before the first step.
+    """A state before the first step; the weighting, which is the objective's, is still to come.
 
     Args:
         key: what the parameters are drawn with.
@@ -82,6 +84,7 @@ def init_state(
         # A copy: a donated buffer may not appear twice.
         average=jax.tree.map(jnp.copy, params) if averaged else {},
         plateau=plateau.init(params) if plateau else {},
+        weighting={},
     )
 
 

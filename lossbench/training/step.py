@@ -10,7 +10,9 @@ import optax
 
 from lossbench.metrics import Collection
 from lossbench.objective import Objective, Value
+from lossbench.training.gradient import weighted_gradient
 from lossbench.training.state import Model, TrainState
+from lossbench.weighting import gramian, part, per_term
 
 Batch = dict[str, jax.Array]
 
@@ -22,11 +24,14 @@ class StepLog(NamedTuple):
         objective: total, terms and weights.
         gradient_norm: global norm of the gradient, before clipping.
         learning_rate: rate of this step, plateau rule included.
+        gramian: inner products of the gradients of the terms, each times its own weight, `terms
+            terms`, where the weighting had them computed.
     """
 
     objective: Value
     gradient_norm: jax.Array
     learning_rate: jax.Array
+    gramian: jax.Array | None
 
 
 def namespace(batch: Batch, outputs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
@@ -71,13 +76,14 @@ def train_step(
 ) -> tuple[TrainState, StepLog]:
     """The state after one step, and what to log of it."""
 
-    def loss(params: Any) -> tuple[jax.Array, tuple[Value, Any]]:
+    def loss(params: Any) -> tuple[Value, dict[str, Any]]:
         variables = {"params": params, **state.model_state}
         outputs, model_state = apply_in_training(variables, batch["image"], model=model)
-        value = objective(namespace(batch, outputs), state.step)
-        return value.total, (value, model_state)
+        return objective(namespace(batch, outputs), state.step), model_state
 
-    gradient, (value, model_state) = jax.grad(loss, has_aux=True)(state.params)
+    gradient, value, weighting, products, model_state = weighted_gradient(
+        loss, state.params, state.weighting, objective=objective
+    )
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     scale = state.plateau.scale if state.plateau else jnp.ones(())
     updates = jax.tree.map(lambda u: scale.astype(u.dtype) * u, updates)
@@ -87,9 +93,26 @@ def train_step(
         step = state.step.astype(jnp.float32)
         decay = jnp.minimum(ema_decay, (1 + step) / (10 + step))
         average = optax.incremental_update(params, average, 1 - decay)
-    log = StepLog(value, optax.tree.norm(gradient), scale * learning_rate(state.step))
-    state = TrainState(state.step + 1, params, model_state, opt_state, average, state.plateau)
+    rate = scale * learning_rate(state.step)
+    log = StepLog(value, optax.tree.norm(gradient), rate, products)
+    step = state.step + 1
+    state = TrainState(step, params, model_state, opt_state, average, state.plateau, weighting)
     return state, log
+
+
+def term_gramian(
+    state: TrainState, batch: Batch, *, model: Model, objective: Objective
+) -> jax.Array:
+    """Inner products of the gradients of the terms, each times its own weight, on one batch."""
+
+    def terms(params: Any) -> list[jax.Array]:
+        variables = {"params": params, **state.model_state}
+        outputs, _ = apply_in_training(variables, batch["image"], model=model)
+        value = objective(namespace(batch, outputs), state.step)
+        return [value.weights[name] * value.terms[name] for name in objective.terms]
+
+    _, gradients = per_term(terms, state.params)
+    return gramian(part(gradients, objective.shared) if objective.shared else gradients)
 
 
 def after_validation(

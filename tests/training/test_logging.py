@@ -7,7 +7,7 @@ from matplotlib.image import imread
 from tensorboardX.proto.event_pb2 import Event
 
 from lossbench.training.display import Slice
-from lossbench.training.logging import Log
+from lossbench.training.logging import Log, MlflowRun
 
 
 def read(folder) -> list[Event]:
@@ -76,3 +76,64 @@ def test_the_log_is_closed_after_an_error(tmp_path):
     with pytest.raises(RuntimeError):
         broken()
     assert ("train/loss", 1) in values(read(tmp_path), "simple_value")
+
+
+def mlflow_run(tmp_path, uri="mlruns", name="run") -> MlflowRun:
+    place, folder = str(tmp_path / uri), tmp_path / name
+    return MlflowRun(place, "losses", name=name, folder=folder, parameters={"steps": 3})
+
+
+def mlflow_found(tmp_path):
+    """What MLflow itself reads there: parameters, status and the history of each number."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=(tmp_path / "mlruns").as_uri())
+    (experiment,) = [e for e in client.search_experiments() if e.name == "losses"]
+    return [
+        (
+            run.data.params,
+            run.info.status,
+            {
+                name: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
+                for name in run.data.metrics
+            },
+        )
+        for run in client.search_runs([experiment.experiment_id])
+    ]
+
+
+def test_mlflow_has_the_numbers_of_a_run_and_none_twice_when_it_is_resumed(tmp_path):
+    pytest.importorskip("mlflow")
+    with Log(tmp_path / "t", resumed_at=0, mlflow=mlflow_run(tmp_path)) as log:
+        log.scalars("train", {"loss": 2.0, "cosines/dice and ce, weighed": float("nan")}, 1)
+        log.scalars("train", {"loss": 1.0, "cosines/dice and ce, weighed": -0.5}, 2)
+
+    def resumed():
+        with Log(tmp_path / "t", resumed_at=1, mlflow=mlflow_run(tmp_path)) as log:
+            log.scalars("train", {"loss": 1.0}, 2)  # done again
+            log.scalars("train", {"loss": 0.5}, 3)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        resumed()
+    ((parameters, status, numbers),) = mlflow_found(tmp_path)
+    assert parameters == {"steps": "3"}
+    assert status == "FAILED"
+    assert numbers["train/loss"] == [(1, 2.0), (2, 1.0), (3, 0.5)]
+    # MLflow allows no comma in a name.
+    assert numbers["train/cosines/dice and ce- weighed"] == [(2, -0.5)]
+
+
+def test_each_run_has_its_own_in_mlflow(tmp_path):
+    pytest.importorskip("mlflow")
+    for name in ("one", "other"):
+        with Log(tmp_path / name, resumed_at=0, mlflow=mlflow_run(tmp_path, name=name)) as log:
+            log.scalars("train", {"loss": 2.0}, 1)
+    found = mlflow_found(tmp_path)
+    assert [status for _, status, _ in found] == ["FINISHED", "FINISHED"]
+
+
+def test_a_place_that_mlflow_cannot_use_is_named(tmp_path):
+    pytest.importorskip("mlflow")
+    with pytest.raises(ValueError, match=r"train.mlflow: 'nowhere://x' cannot be used"):
+        MlflowRun("nowhere://x", "losses", name="a", folder=tmp_path, parameters={})

@@ -1,0 +1,104 @@
+"""The gradient of an objective under its weighting."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lossbench.objective import Objective, Value, weighted_sum
+from lossbench.weighting import Weighting, combined, gramian, part, without_nonfinite
+
+
+class Gradient(NamedTuple):
+    """One step's gradient, and what is known of it.
+
+    Attributes:
+        gradient: a tree like the parameters.
+        value: total, terms, and weights with those of the weighting.
+        weighting: its state after the step.
+        gramian: inner products of the gradients of the terms, each times its own weight, `terms
+            terms`; None where they were not computed one by one.
+        aux: what the function gave besides.
+    """
+
+    gradient: Any
+    value: Value
+    weighting: Any
+    gramian: jax.Array | None
+    aux: Any
+
+
+def init_weighting(objective: Objective, params: Any, seed: jax.Array) -> Any:
+    """The state of an objective's weighting before the first step, `{}` if there is none.
+
+    Args:
+        objective: whose.
+        params: the parameters that are trained.
+        seed: an integer that a weighting draws with, if it draws at random.
+
+    Raises:
+        ValueError: if a pattern of `objective.shared` matches no parameter.
+    """
+    if objective.shared:
+        part(params, objective.shared)
+    if objective.weighting is None:
+        return {}
+    if isinstance(objective.weighting, Weighting):
+        return objective.weighting.init(len(objective.terms), seed)
+    state: Any = objective.weighting.init(params)
+    if "seed" in getattr(state, "_fields", ()):
+        state = state._replace(seed=seed.astype(state.seed.dtype))
+    return state
+
+
+def weighted_gradient(
+    function: Callable[[Any], tuple[Value, Any]], params: Any, state: Any, *, objective: Objective
+) -> Gradient:
+    """The gradient that a step follows.
+
+    Without a weighting, or with one of losses, it is one backward pass. A weighting that looks at
+    gradients costs one for each term, or the part of them that reaches the parameters it shares.
+
+    Args:
+        function: parameters -> value of the objective, and anything else.
+        params: where to take the gradient.
+        state: of the weighting.
+        objective: whose value it is.
+    """
+    names = list(objective.terms)
+    weighting = objective.weighting
+
+    def scaled(params: Any) -> tuple[jax.Array, tuple[Value, Any]]:
+        value, aux = function(params)
+        return jnp.stack([value.weights[n] * value.terms[n] for n in names]), (value, aux)
+
+    values, pull, (value, aux) = jax.vjp(scaled, params, has_aux=True)
+    products = None
+    if weighting is None:
+        weights = jnp.ones_like(values)
+        if objective.skip_nonfinite:
+            weights = jnp.where(jnp.isfinite(values), weights, 0)
+        (gradient,) = pull(weights)
+    elif isinstance(weighting, Weighting) and not weighting.needs_gramian:
+        weights, state = weighting.update(values, state)
+        (gradient,) = pull(weights)
+    else:
+        (stacked,) = jax.vmap(pull)(jnp.eye(len(names), dtype=values.dtype))
+        # What no one reads of the stacked gradients, the compiler leaves out.
+        products = gramian(part(stacked, objective.shared) if objective.shared else stacked)
+        if not isinstance(weighting, Weighting):
+            gradient, state = weighting.update(stacked, state, params)
+            weights = jnp.ones_like(values)
+        else:
+            weights, state = weighting.update(values, state, products)
+            if objective.skip_nonfinite:
+                stacked, _ = without_nonfinite(stacked)
+            else:
+                # Such a gradient would be left out in silence; now it shows.
+                finite = jnp.all(jnp.isfinite(jnp.diagonal(products)))
+                weights = jnp.where(finite, weights, jnp.nan)
+            gradient = pull(weights)[0] if objective.shared else combined(stacked, weights)
+    total_weights = {n: value.weights[n] * weights[i] for i, n in enumerate(names)}
+    total = weighted_sum(value.terms, total_weights, objective.skip_nonfinite)
+    return Gradient(gradient, Value(total, value.terms, total_weights), state, products, aux)
