@@ -18,7 +18,7 @@ EXAMPLE = """examples:
   lossbench cost dice focal --shape=1x64^3x4
   lossbench torture optax.losses.dice_loss
 """
-LISTS = ("losses", "metrics", "models", "data")
+LISTS = ("losses", "metrics", "weightings", "models", "data")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("directory", type=Path, metavar="DIR")
     _add_cost(add("cost", _cost, "measure time and memory of losses, beside other libraries"))
     _add_torture(add("torture", _torture, "look for the inputs on which a loss breaks"))
-    listing = add("list", _list, "list losses, metrics, models and data sets")
+    listing = add("list", _list, "list losses, metrics, weightings, models and data sets")
     listing.add_argument("what", nargs="?", choices=LISTS, help="only these")
     return parser
 
@@ -230,7 +230,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from lossbench import data, losses, metrics, models
+    from lossbench import data, losses, metrics, models, weighting
 
     families = list(dict.fromkeys(row.family for row in losses.CATALOG.values()))
     width = max(map(len, families))
@@ -242,6 +242,11 @@ def _list(options: argparse.Namespace) -> int:
             if row.family == family
         },
         "metrics": {n: _line(state) for n, state in metrics.STATES.items()},
+        "weightings": {
+            row.name: f"{'losses' if row.form in ('weights', 'norms') else 'gradients':<9}  "
+            + _line(row.function)
+            for row in weighting.WEIGHTINGS.values()
+        },
         "models": {n: _line(model) for n, model in models.MODELS.items()},
         "data": {n: _line(source) for n, source in data.SOURCES.items()},
     }

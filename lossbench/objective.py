@@ -279,7 +279,7 @@ def _if_weighed(value: Callable[[dict[str, Any]], jax.Array]) -> Callable[[dict[
 
 def _refuse_negative(terms: Mapping[str, Term]) -> None:
     """Raises a ValueError for a loss that may be negative under a weighting of positive ones."""
-    rows = {row.function: row for row in losses.CATALOG.values()}
+    rows = {inspect.unwrap(row.function): row for row in losses.CATALOG.values()}
     for name, term in terms.items():
         # A partial has its function inside, and so has what deep supervision wraps.
         row = rows.get(inspect.unwrap(getattr(term.loss, "func", term.loss)))

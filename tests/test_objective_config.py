@@ -12,6 +12,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from lossbench import losses
 from lossbench.objective import Objective
 from lossbench.objective_config import normal_form
+from lossbench.weighting import Weighting, get_weights
 
 COMPOUND = {
     "type": "compound",
@@ -81,10 +82,9 @@ def test_components_of_a_kind_have_names_of_their_own():
 
 
 def test_all_that_is_wrong_is_told_at_once_and_in_order():
-    """As a user writes it before losses of distances and learned weights are there."""
     nowhere = {"type": "nowhere", "weight": 0.2}
     text = json.dumps(compound({"type": "dice"}, {"type": "focal", "gama": 1}, nowhere)).replace(
-        "]}}", '], "learnable_weights": true}}'
+        "]}}", '], "learnable_weights": 1}}'
     )
     with pytest.raises(ValueError, match="3 errors") as raised:
         Objective.from_config(text)
@@ -95,8 +95,32 @@ def test_all_that_is_wrong_is_told_at_once_and_in_order():
     assert loss.startswith("  components[2]: unknown loss 'nowhere'. There are: ")
     for name in losses.CATALOG:
         assert re.search(rf"\b{name}\b", loss)
-    assert learnable.startswith("  learnable_weights: weights cannot be learned yet; ")
-    assert '"learnable_weights": false trains with the weights as they are written' in learnable
+    assert learnable == "  learnable_weights: expected true or false, got 1"
+
+
+def test_weights_that_are_learned_begin_as_they_are_written():
+    config = json.dumps({"loss": {**COMPOUND, "learnable_weights": True}})
+    form = normal_form(config)
+    assert form["terms"]["dice"] == {}
+    initial = {"dice": 0.5, "focal": 0.3, "cross_entropy": 0.2}
+    assert form["weighting"] == {"type": "softmax", "initial": initial, "total": 1.0}
+    assert normal_form(form) == form
+    weighting = Objective.from_config(config).weighting
+    assert isinstance(weighting, Weighting)
+    np.testing.assert_allclose(get_weights(weighting.init(3)), [0.5, 0.3, 0.2], rtol=1e-6)
+    two = compound({"type": "dice", "weight": 2}, {"type": "focal"}, learnable_weights=True)
+    weighting = Objective.from_config(two).weighting
+    assert isinstance(weighting, Weighting)
+    np.testing.assert_allclose(get_weights(weighting.init(2)), [2.0, 1.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [dict, json.dumps, ConfigDict])
+def test_a_weighting_comes_beside_the_terms(kind):
+    config = kind({"terms": TERMS, "weighting": "dwa"})
+    assert normal_form(config) == {"terms": TERMS, "weighting": {"type": "dwa"}}
+    config = kind({"loss": COMPOUND, "weighting": {"type": "pcgrad", "shared": ["head/*"]}})
+    assert normal_form(config)["weighting"] == {"type": "pcgrad", "shared": ["head/*"]}
+    assert Objective.from_config(config).shared == ("head/*",)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +133,7 @@ def test_all_that_is_wrong_is_told_at_once_and_in_order():
         ('{"loss": {"type": "dice",\n "smooth": 1.0,}}', "not JSON: line 2, column 1[56]: "),
         ('{"terms": {"dice": {}, "dice": {}}}', "the key 'dice' is there twice"),
         ({"loss": {"type": "dice"}, "terms": {}}, "by 'terms' or by 'loss', not by both"),
-        ({"type": "dice"}, "unknown key of an objective 'type'. There are: terms, loss"),
+        ({"type": "dice"}, "unknown key of an objective 'type'. There are: terms, loss, weighting"),
         ({"loss": "dice"}, r'loss: expected \{"type": NAME_OF_A_LOSS, ...\}, got \'dice\''),
         ({"loss": {"smooth": 1.0}}, r"loss: expected .*, got \{'smooth': 1.0\}"),
         ({"loss": {"type": "dise"}}, "loss: unknown loss 'dise'; did you mean 'dice'"),
@@ -118,6 +142,19 @@ def test_all_that_is_wrong_is_told_at_once_and_in_order():
         ({"loss": {"type": "compound", "components": {"dice": {}}}}, "expected a list .*'dice'"),
         (compound({"type": "dice"}, weights=1), "unknown key of a compound loss 'weights'.* comp"),
         (compound({"type": "dice"}, learnable_weights="no"), "expected true or false, got 'no'"),
+        (
+            compound({"type": "dice", "weight": 0}, learnable_weights=True),
+            r"components\[0\]: a weight that is learned begins at a finite number above 0, got 0",
+        ),
+        (
+            {**compound({"type": "dice"}, learnable_weights=True), "weighting": "dwa"},
+            "learnable_weights: the objective has a 'weighting' already",
+        ),
+        (
+            {"terms": {"dice": {}}, "weighting": "dua"},
+            "unknown weighting 'dua'; did you mean 'dwa'",
+        ),
+        ({"terms": {"dice": {}}, "weighting": 3}, r'weighting: expected \{"type": NAME, .* got 3'),
         (compound("dice"), r"components\[0\]: expected .*, got 'dice'"),
         (compound({"type": 1}), r"components\[0\]: expected"),
         (compound({"type": "dice", "loss": "focal"}), r"components\[0\]: expected"),
