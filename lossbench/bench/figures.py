@@ -177,6 +177,26 @@ def training_curve(comparison: Comparison, loss: str) -> str:
         return _svg(figure, f"training{number}")
 
 
+def weight_curve(comparison: Comparison, loss: str) -> str:
+    """The weight of each term of one loss against steps, one line a seed, logarithmic."""
+    terms = list(comparison.losses[loss]["terms"])
+    colors = ("#000000", *_LINES)
+    with _figure(2.1, width=2.6) as (figure, axes):
+        for k, term in enumerate(terms):
+            color, dashes = colors[k % len(colors)], _DASHES[k // len(colors) % len(_DASHES)]
+            for run in comparison.of(loss):
+                if run.history and term in run.history.weights:
+                    steps, values = run.history.train_steps, run.history.weights[term]
+                    values = np.where(values > 0, values, np.nan)
+                    axes.plot(*_thin(steps, values), color=color, linestyle=dashes, linewidth=1)
+            axes.plot([], [], color=color, linestyle=dashes, linewidth=2, label=_short(term))
+        axes.set_yscale("log")
+        axes.set_xlim(0, max(1.0, _last_step(comparison)))
+        axes.set_xlabel("Training step")
+        figure.legend(loc="outside lower center", ncols=2, handlelength=1.2, columnspacing=1.0)
+        return _svg(figure, f"weights{list(comparison.losses).index(loss)}")
+
+
 def image_png(image: np.ndarray) -> bytes:
     """A slice in grey; `image` is `H W` in [0, 1]."""
     grey = np.nan_to_num(np.clip(_fit(image), 0, 1))

@@ -160,7 +160,7 @@ def _class_table(comparison: Comparison, metric: str) -> dict[str, Any]:
 def _figures(comparison: Comparison, rows: dict[str, Standing]) -> dict[str, Any]:
     """Figures as markup; those that would be empty are left out."""
     histories = [run.history for run in comparison.runs if run.history]
-    made: dict[str, Any] = {"training": {}}
+    made: dict[str, Any] = {"training": {}, "weights": {}}
     if comparison.count(COMPLETED):
         made["means"] = Markup(figures.means(comparison, rows))
         made["paired"] = Markup(figures.paired(comparison))
@@ -171,6 +171,11 @@ def _figures(comparison: Comparison, rows: dict[str, Standing]) -> dict[str, Any
     if any(history.train_steps.size for history in histories):
         made["training"] = {
             loss: Markup(figures.training_curve(comparison, loss)) for loss in comparison.losses
+        }
+        made["weights"] = {
+            loss: Markup(figures.weight_curve(comparison, loss))
+            for loss, objective in comparison.losses.items()
+            if "weighting" in objective
         }
     return made
 

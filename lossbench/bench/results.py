@@ -61,10 +61,11 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True)
 class History:
-    """Curves of one run: training loss, and the loss and each metric on the validation data."""
+    """Curves of one run: training loss, weights, and loss and metrics on the validation data."""
 
     train_steps: np.ndarray
     train_loss: np.ndarray
+    weights: Mapping[str, np.ndarray]
     validation_steps: np.ndarray
     validation: Mapping[str, np.ndarray]
 
@@ -344,6 +345,10 @@ def _history(entry: Mapping[str, Any], metrics: tuple[str, ...]) -> History:
     return History(
         train_steps=_column(train, "step"),
         train_loss=_column(train, "loss"),
+        weights={
+            term: _column([row.get("weights") or {} for row in train], term)
+            for term in (train[0].get("weights") or {} if train else {})
+        },
         validation_steps=_column(validation, "step"),
         validation={name: _column(validation, name) for name in ("loss", *metrics)},
     )

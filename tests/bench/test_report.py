@@ -222,3 +222,25 @@ def test_a_failed_write_leaves_the_old_report(fabricate, monkeypatch):
         report.write_report(directory)
     assert (directory / "report.html").read_bytes() == old
     assert not list(directory.glob(".*"))
+
+
+def test_weights_of_terms_are_drawn_for_objectives_with_a_weighting(fabricate):
+    directory = fabricate(losses=("dice", "both"), seeds=(0, 1))
+    assert "Weights of the terms" not in page_of(directory).text
+    plan = json.loads((directory / "plan.json").read_text())
+    plan["losses"]["both"] = {"terms": {"dice": {}, "focal": {}}, "weighting": {"type": "dwa"}}
+    (directory / "plan.json").write_text(json.dumps(plan))
+    assert "Weights of the terms" in page_of(directory).text  # from runs that tell none
+    for run in plan["runs"]:
+        path = directory / "runs" / run["id"] / "result.json"
+        result = json.loads(path.read_text())
+        for row in result["history"]["train"]:
+            row["weights"] = {"dice": 1 + row["step"], "focal": 0.0}
+        path.write_text(json.dumps(result))
+    history = next(r for r in results.load(directory).runs if r.loss == "both").history
+    np.testing.assert_array_equal(history.weights["dice"], 1 + history.train_steps)
+    page = page_of(directory)
+    drawn = [value for name, value in page.attributes if name == "aria-label"]
+    assert [label for label in drawn if label.startswith("Weight")] == [
+        "Weight of each term of both against training step."
+    ]
