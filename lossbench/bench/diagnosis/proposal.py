@@ -1,0 +1,178 @@
+"""Weights that balance the update, each with the reason in one sentence.
+
+A term's weight is set to 1 over the norm of its gradient, so that weighted gradients are of one
+length; of two terms each has half of the update then, exactly. The term in the middle keeps the
+weight it has, so that the size of the update stays what it was.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from lossbench.bench.diagnosis.findings import dominating, identical, number, weighing
+from lossbench.bench.diagnosis.moment import Moment, Pair, TermFacts, shares
+
+# Weights within this factor of the proposed ones are as good: norms over batches vary more.
+GOOD_ENOUGH = 1.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Proposed:
+    """The weight proposed for a term.
+
+    Attributes:
+        name: of the term.
+        now: its own weight at this step.
+        weight: what is proposed, of two significant digits; 0 proposes to leave it out.
+        share: of the update that it has then; NaN where it is left out of the balance.
+        text: why, in a sentence.
+    """
+
+    name: str
+    now: float
+    weight: float
+    share: float
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Proposal:
+    """Weights that balance the update.
+
+    Attributes:
+        terms: what is proposed for each, in the order of the objective.
+        ratio: of the balanced terms' weights, the least of them 1, as "20 : 1"; "" if fewer than
+            two terms can be balanced.
+        reference: the term that keeps its weight.
+        balanced: true if the weights are as good as these already.
+    """
+
+    terms: tuple[Proposed, ...]
+    ratio: str
+    reference: str
+    balanced: bool
+
+    def weights(self) -> dict[str, float]:
+        """The proposed weight of each term by its name."""
+        return {term.name: term.weight for term in self.terms}
+
+
+def propose(moment: Moment) -> Proposal:
+    """Weights that balance the gradients of the terms that have one, of copies the first only."""
+    copies = _copies(moment)
+    balanced = [term for term in weighing(moment) if term.name not in copies]
+    if not balanced:
+        kept = tuple(_left_out(term, moment) for term in moment.terms)
+        return Proposal(kept, "", "", balanced=False)
+    reference = _reference(balanced, dominating(moment))
+    exact = {term.name: reference.weight * reference.norm / term.norm for term in balanced}
+    rounded = {name: _two_digits(weight) for name, weight in exact.items()}
+    then = _shares(moment, rounded)
+    proposed = []
+    for term in moment.terms:
+        if term.name in exact:
+            text = _reason(term, reference, rounded, alone=len(balanced) == 1)
+            new = Proposed(term.name, term.weight, rounded[term.name], then[term.name], text)
+        elif term.name in copies:
+            text = _drop(term, copies[term.name])
+            new = Proposed(term.name, term.weight, 0.0, 0.0, text)
+        else:
+            new = _left_out(term, moment)
+        proposed.append(new)
+    close = all(
+        1 / GOOD_ENOUGH <= exact[term.name] / term.weight <= GOOD_ENOUGH for term in balanced
+    )
+    names = [term.name for term in moment.terms if term.name in exact]
+    return Proposal(
+        tuple(proposed),
+        _ratio([exact[name] for name in names]) if len(names) > 1 else "",
+        reference.name,
+        balanced=close and not copies,
+    )
+
+
+def _copies(moment: Moment) -> dict[str, Pair]:
+    """Terms that repeat an earlier one, each with the pair that says so."""
+    there = {term.name for term in weighing(moment)}
+    copies: dict[str, Pair] = {}
+    for pair in moment.pairs:  # the first of a pair comes first in the objective
+        if identical(pair) and {pair.first, pair.second} <= there and pair.first not in copies:
+            copies.setdefault(pair.second, pair)
+    return copies
+
+
+def _reference(balanced: list[TermFacts], first: TermFacts | None) -> TermFacts:
+    """The term in the middle, of two the larger; never one that is too large itself."""
+    able = [term for term in balanced if first is None or term.name != first.name] or balanced
+    return able[(len(able) - 1) // 2]
+
+
+def _shares(moment: Moment, weights: Mapping[str, float]) -> dict[str, float]:
+    """Of the update, under constant weights."""
+    names = moment.measured.names
+    row = np.array([[weights.get(name, 0.0) for name in names]])
+    return dict(zip(names, shares(moment.measured.products, row).tolist(), strict=True))
+
+
+def _reason(
+    term: TermFacts, reference: TermFacts, weights: Mapping[str, float], *, alone: bool
+) -> str:
+    if alone:
+        return f"{term.name!r} has the update for itself: its weight only scales the step."
+    if term is reference:
+        return (
+            f"{term.name!r} keeps its weight of {number(term.weight)}: the others are balanced "
+            "against it."
+        )
+    times = reference.norm / term.norm
+    if 1 / 1.05 < times < 1.05:
+        compared, ratio = f"as large as {reference.name!r}'s", "1 : 1"
+    else:
+        size = "smaller" if times > 1 else "larger"
+        compared = f"{number(max(times, 1 / times))} times {size} than {reference.name!r}'s"
+        ratio = _ratio([times, 1.0])
+    text = (
+        f"{term.name!r}: its gradient is {compared}, so {ratio} gives both the same length in "
+        f"the update"
+    )
+    change = weights[term.name] / term.weight
+    if not 1 / GOOD_ENOUGH <= change <= GOOD_ENOUGH:
+        text += f"; its weight of {number(term.weight)} is {_times_off(change)}"
+    return f"{text}."
+
+
+def _times_off(change: float) -> str:
+    by = number(max(change, 1 / change), 2)
+    return f"{by} times too small" if change > 1 else f"{by} times too large"
+
+
+def _drop(term: TermFacts, pair: Pair) -> str:
+    text = f"{term.name!r}: it has the gradient of {pair.first!r}, so it can be dropped"
+    if pair.ratio_spread <= 1.01:
+        instead = number(term.weight * pair.ratio)
+        text += f"; {instead} more on the weight of {pair.first!r} would be the same objective"
+    return f"{text}."
+
+
+def _left_out(term: TermFacts, moment: Moment) -> Proposed:
+    """A term that nothing can be said about."""
+    if term.dead:
+        why = "no weight helps a gradient of exactly 0: repair the term or drop it"
+    elif not term.finite:
+        why = "it is not finite on any batch: repair it before it is weighed"
+    else:
+        why = "its weight is 0 at this step, so it has no part in the balance"
+    text = f"{term.name!r}: {why}."
+    return Proposed(term.name, term.weight, term.weight, math.nan, text)
+
+
+def _ratio(weights: list[float]) -> str:
+    """Weights to two significant digits, the least of them 1: "20 : 1"."""
+    least = min(weights)
+    return " : ".join(number(weight / least, 2) for weight in weights)
+
+
+def _two_digits(value: float) -> float:
+    return float(f"{value:.1e}")
