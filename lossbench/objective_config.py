@@ -16,6 +16,8 @@ FORMS = (
     "with its options"
 )
 KEYS = ("terms", "loss", "weighting")
+# The default of `weighting.softmax`, as a share of equal weights.
+SOFTMAX_FLOOR = 0.1
 COMPOUND = ("type", "components", "learnable_weights")
 
 
@@ -175,7 +177,12 @@ def _learnable(found: list[Entry | str]) -> tuple[list[Entry | str], dict[str, A
                     f"got {weight!r}"
                 )
         terms.append(entry)
-    return terms, {"type": "softmax", "initial": initial, "total": sum(initial.values())}
+    total = sum(initial.values())
+    weighting: dict[str, Any] = {"type": "softmax", "initial": initial, "total": total}
+    least = min(initial.values(), default=1.0) * len(initial) / (total or 1.0)
+    if least <= SOFTMAX_FLOOR:  # which would not let the smallest begin where it is written
+        weighting["floor"] = least / 2
+    return terms, weighting
 
 
 def _components(components: Mapping[str, Any]) -> list[Entry | str]:

@@ -1,5 +1,6 @@
 """The forms of a configuration: one objective from all of them, errors that say where."""
 
+import inspect
 import json
 import re
 from typing import Any
@@ -11,8 +12,8 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from lossbench import losses
 from lossbench.objective import Objective
-from lossbench.objective_config import normal_form
-from lossbench.weighting import Weighting, get_weights
+from lossbench.objective_config import SOFTMAX_FLOOR, normal_form
+from lossbench.weighting import Weighting, get_weights, softmax
 
 COMPOUND = {
     "type": "compound",
@@ -112,6 +113,14 @@ def test_weights_that_are_learned_begin_as_they_are_written():
     weighting = Objective.from_config(two).weighting
     assert isinstance(weighting, Weighting)
     np.testing.assert_allclose(get_weights(weighting.init(2)), [2.0, 1.0], rtol=1e-6)
+    far = compound({"type": "dice", "weight": 20}, {"type": "focal"}, learnable_weights=True)
+    weighting = Objective.from_config(far).weighting
+    assert isinstance(weighting, Weighting)
+    np.testing.assert_allclose(get_weights(weighting.init(2)), [20.0, 1.0], rtol=1e-5)
+
+
+def test_the_floor_of_learned_weights_is_that_of_their_softmax():
+    assert inspect.signature(softmax).parameters["floor"].default == SOFTMAX_FLOOR
 
 
 @pytest.mark.parametrize("kind", [dict, json.dumps, ConfigDict])

@@ -17,6 +17,7 @@ import matplotlib.image
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from lossbench._colors import CLASS_COLORS
 from lossbench.bench.results import DIVERGED, Comparison
@@ -181,7 +182,7 @@ def weight_curve(comparison: Comparison, loss: str) -> str:
     """The weight of each term of one loss against steps, one line a seed, logarithmic."""
     terms = list(comparison.losses[loss]["terms"])
     colors = ("#000000", *_LINES)
-    with _figure(2.1, width=2.6) as (figure, axes):
+    with _figure(1.85 + 0.2 * len(terms), width=2.6) as (figure, axes):
         for k, term in enumerate(terms):
             color, dashes = colors[k % len(colors)], _DASHES[k // len(colors) % len(_DASHES)]
             for run in comparison.of(loss):
@@ -191,9 +192,15 @@ def weight_curve(comparison: Comparison, loss: str) -> str:
                     axes.plot(*_thin(steps, values), color=color, linestyle=dashes, linewidth=1)
             axes.plot([], [], color=color, linestyle=dashes, linewidth=2, label=_short(term))
         axes.set_yscale("log")
+        # Weights that stand still would be drawn on a scale of their last digits.
+        low, high = axes.get_ylim()
+        axes.set_ylim(low / 1.5, high * 1.5)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=5))
+        axes.yaxis.set_major_formatter(lambda weight, _: f"{weight:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.set_xlim(0, max(1.0, _last_step(comparison)))
         axes.set_xlabel("Training step")
-        figure.legend(loc="outside lower center", ncols=2, handlelength=1.2, columnspacing=1.0)
+        figure.legend(loc="outside lower center", handlelength=1.2)
         return _svg(figure, f"weights{list(comparison.losses).index(loss)}")
 
 

@@ -228,14 +228,15 @@ def test_weights_of_terms_are_drawn_for_objectives_with_a_weighting(fabricate):
     directory = fabricate(losses=("dice", "both"), seeds=(0, 1))
     assert "Weights of the terms" not in page_of(directory).text
     plan = json.loads((directory / "plan.json").read_text())
-    plan["losses"]["both"] = {"terms": {"dice": {}, "focal": {}}, "weighting": {"type": "dwa"}}
+    terms = {"dice": {}, "focal": {}, "tversky": {}}
+    plan["losses"]["both"] = {"terms": terms, "weighting": {"type": "dwa"}}
     (directory / "plan.json").write_text(json.dumps(plan))
     assert "Weights of the terms" in page_of(directory).text  # from runs that tell none
     for run in plan["runs"]:
         path = directory / "runs" / run["id"] / "result.json"
         result = json.loads(path.read_text())
         for row in result["history"]["train"]:
-            row["weights"] = {"dice": 1 + row["step"], "focal": 0.0}
+            row["weights"] = {"dice": 1 + row["step"], "focal": 0.0, "tversky": 1.0}
         path.write_text(json.dumps(result))
     history = next(r for r in results.load(directory).runs if r.loss == "both").history
     np.testing.assert_array_equal(history.weights["dice"], 1 + history.train_steps)
