@@ -211,7 +211,7 @@ def test_every_file_has_its_tests_where_they_are_looked_for():
 
 # Tests of several files; exacta's losses are compared with ours without a module of its names.
 WHOLE = {"test_contract.py", "test_exacta.py", "test_imports.py", "test_own.py", "test_readme.py"}
-WHOLE |= {"test_peer_distances.py", "test_peers.py"}
+WHOLE |= {"test_peer_distances.py", "test_peers.py", "test_toy.py"}
 
 
 def test_every_test_belongs_to_a_file():

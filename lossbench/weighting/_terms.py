@@ -68,6 +68,15 @@ def optimizer_step(
     return jnp.where(moves, parameters + jnp.asarray(updates), parameters), state
 
 
+def float32(weights: jax.Array, state: Any) -> tuple[jax.Array, Any]:
+    """Both in float32, as they came: an option may be an array of another dtype."""
+
+    def one(leaf: jax.Array) -> jax.Array:
+        return leaf.astype(jnp.float32) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return one(weights), jax.tree.map(one, state)
+
+
 def where_present(present: jax.Array, new: Any, old: Any) -> Any:
     """The new state for the terms that are there, the old one for the others."""
 

@@ -35,8 +35,8 @@ def from_config(config: Mapping[str, Any] | str, terms: Sequence[str]) -> Config
         config: `{"type": NAME, option: ...}`, or the name alone. Two keys belong to every type:
             "skip_nonfinite" (true leaves a term out of a step in which it is not finite) and, where
             gradients are looked at, "shared" (patterns of the names of parameters). An option that
-            has something for each term may be a mapping of their names; a schedule is
-            `{"schedule": NAME_OF_OPTAX, argument: ...}`.
+            has something for each term may be a mapping of their names, one that says which term
+            may be its name; a schedule is `{"schedule": NAME_OF_OPTAX, argument: ...}`.
         terms: the names of the terms, in their order.
 
     Raises:
@@ -53,12 +53,17 @@ def from_config(config: Mapping[str, Any] | str, terms: Sequence[str]) -> Config
     function = get(name)
     row = WEIGHTINGS.get(name)
     build = (row.weighting if row else None) or function
-    options = {k: _option(v, terms) for k, v in config.items() if k not in OWN}
     known = inspect.signature(build).parameters
+    options = {k: _option(v, terms) for k, v in config.items() if k not in OWN}
     allowed = [option for option in known if option not in OWN]
     for option in options:
         if option not in allowed:
             raise unknown(f"option of the weighting {name}", option, [*allowed, *OWN[1:]])
+    for option, value in options.items():
+        if known[option].annotation is int and isinstance(value, str):  # which of the terms
+            if value not in terms:
+                raise unknown(f"term in {option!r} of the weighting {name}", value, terms)
+            options[option] = list(terms).index(value)
     if "terms" in known:
         options.setdefault("terms", len(terms))
     skip = config.get("skip_nonfinite", False)

@@ -54,7 +54,8 @@ def famo(
         learning_rate: Adam's for xi, a number or a schedule of optax's.
         gamma: decay of xi towards equal shares; it enters the gradient, as PyTorch's Adam has it.
         ideal: what each loss can come down to, one number for each term; it is taken off first.
-        epsilon: is added to each loss; it keeps the logarithm of 0 finite.
+        epsilon: a loss counts as no less than this, so that its logarithm is finite; the official
+            code adds it.
 
     Returns:
         A weighting that refuses losses that may be negative: it takes logarithms. With `ideal` it
@@ -95,7 +96,7 @@ def famo(
         values, present = _terms.observed(values, state.weights)
         if ideal is not None:
             values = jnp.where(present, values - _options.of_each("ideal", ideal, values.size), 1)
-        values = jnp.maximum(values, 0) + epsilon
+        values = jnp.maximum(values, epsilon)
         compared = present & (state.last > 0)
         # Relative to one of them: what all have in common is exactly 0, which Adam would not see
         # in its rounding.
@@ -109,6 +110,6 @@ def famo(
         # c makes them sum to 1: a softmax, which no small loss can overflow.
         weights = _terms.shares(jax.nn.log_softmax(logits) - jnp.log(values), present)
         new = Famo(weights, logits, jnp.where(present, values, state.last), moments)
-        return weights, new
+        return _terms.float32(weights, new)
 
     return Weighting(init, update, positive=ideal is None)

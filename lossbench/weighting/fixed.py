@@ -227,8 +227,8 @@ def random(distribution: str = "normal") -> Weighting:
     Raises:
         ValueError: for another distribution.
 
-    The paper's Bernoulli weights are left out: they may be 0 for all terms. TorchJD and LibMTL have
-    "normal" alone.
+    The paper's Bernoulli weights are left out: they may be 0 for all terms. TorchJD has "normal"
+    alone.
 
     Example:
         >>> import jax.numpy as jnp

@@ -84,7 +84,7 @@ def geometric(epsilon: Number = 1e-8) -> Weighting:
         logs = jnp.log(jnp.maximum(values, epsilon))
         powers = jnp.exp(jnp.where(present, _terms.mean(logs, present) - logs, 0))
         weights = jnp.where(present, powers / jnp.maximum(_terms.count(present), 1), 0)
-        return weights, Geometric(weights)
+        return _terms.float32(weights, Geometric(weights))
 
     return Weighting(init, update, positive=True)
 
@@ -178,6 +178,7 @@ def stch(
         weights = jnp.where(warming, weights, softened) * slope
         counted = warming & present
         sums = state.sums + jnp.where(counted, values, 0)
-        return weights, Stch(weights, sums, state.seen + counted, state.step + 1)
+        new = Stch(weights, sums, state.seen + counted, state.step + 1)
+        return _terms.float32(weights, new)
 
     return Weighting(init, update, positive=logarithmic or warmup > 0)

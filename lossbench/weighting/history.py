@@ -99,13 +99,14 @@ def dwa(temperature: Number = 2.0, *, window: int = 1) -> Weighting:
         values, present = _terms.observed(values, state.weights)
         ratios = jnp.where(state.windows > 1, _terms.ratio(state.last, state.before), 1)
         weights = _terms.count(present) * _terms.shares(ratios / temperature, present)
-        return weights, _seen(values, present, state, window)._replace(weights=weights)
+        state = _seen(values, present, state, window)
+        return _terms.float32(weights, state._replace(weights=weights))
 
     return Weighting(init, update, positive=True)
 
 
 def soft_adapt(
-    beta: float | jax.Array = 0.1,
+    beta: Number = 0.1,
     *,
     normalized: bool = False,
     loss_weighted: bool = False,
@@ -167,10 +168,11 @@ def soft_adapt(
         weights = _terms.shares(beta * slopes, present)
         if loss_weighted:
             factors = jnp.where(state.windows > 0, state.last, values)
-            weighted = weights * (factors / jnp.maximum(jnp.max(jnp.abs(factors)), 1e-30))
+            largest = jnp.max(jnp.where(present, factors, 0))
+            weighted = weights * factors / jnp.where(largest > 0, largest, 1)
             total = jnp.sum(weighted)
             weights = jnp.where(total > 0, weighted / jnp.where(total > 0, total, 1), weights)
-        return weights, state._replace(weights=weights)
+        return _terms.float32(weights, state._replace(weights=weights))
 
     return Weighting(init, update, positive=loss_weighted)
 
@@ -236,7 +238,7 @@ def coefficient_of_variation(decay: Number | None = None, epsilon: Number = 1e-8
         mean_ratio = kept * state.mean_ratio + (1 - kept) * ratios
         squares = state.squares + (ratios - state.mean_ratio) * (ratios - mean_ratio)
         new = Variation(weights, kept * state.mean + (1 - kept) * values, mean_ratio, squares, seen)
-        return weights, _terms.where_present(present, new, state)
+        return _terms.float32(weights, _terms.where_present(present, new, state))
 
     return Weighting(init, update, positive=True)
 

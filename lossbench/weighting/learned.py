@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
 
 from lossbench.weighting import _options, _terms
 from lossbench.weighting._options import Number, Numbers, Rate
@@ -115,15 +116,9 @@ def softmax(
         logits = jnp.zeros(terms, jnp.float32)
         if initial is not None:
             weights = _options.of_each("initial", initial, terms)
-            above = weights / jnp.sum(weights) - jnp.asarray(floor / terms, jnp.float32)
-            _options.number(
-                "initial",
-                jnp.min(above),
-                f"weights above floor / {terms} of their sum (a smaller floor admits these, which "
-                "begin with the smallest less that)",
-                lambda value: value > 0,
-            )
-            logits = jnp.log(above)
+            of_sum = weights / jnp.sum(weights)
+            _above_floor(of_sum, floor)
+            logits = jnp.log(of_sum - jnp.asarray(floor / terms, jnp.float32))
         if reference is None:
             scale = jnp.ones(terms, jnp.float32)
         elif isinstance(reference, str):
@@ -131,12 +126,8 @@ def softmax(
         else:
             scale = _options.of_each("reference", reference, terms)
         everywhere = jnp.ones(terms, bool)
-        return Softmax(
-            weights_of(logits, everywhere),
-            logits,
-            scale,
-            _terms.optimizer_state(optimizer, logits),
-        )
+        weights, moments = weights_of(logits, everywhere), _terms.optimizer_state(optimizer, logits)
+        return _terms.float32(weights, Softmax(weights, logits, scale, moments))[1]
 
     def update(
         values: jax.Array, state: Softmax, gramian: jax.Array | None = None
@@ -157,7 +148,7 @@ def softmax(
         )
         everywhere = jnp.ones(present.shape, bool)
         new = Softmax(weights_of(logits, everywhere), logits, scale, moments)
-        return weights_of(state.logits, present), new
+        return _terms.float32(weights_of(state.logits, present), new)
 
     return Weighting(init, update)
 
@@ -215,7 +206,8 @@ def uncertainty(
         del seed
         log_variances = bounded(jnp.full(terms, initial, jnp.float32))
         moments = _terms.optimizer_state(optimizer, log_variances)
-        return Uncertainty(jnp.exp(-log_variances) / 2, log_variances, moments)
+        weights = jnp.exp(-log_variances) / 2
+        return _terms.float32(weights, Uncertainty(weights, log_variances, moments))[1]
 
     def update(
         values: jax.Array, state: Uncertainty, gramian: jax.Array | None = None
@@ -229,6 +221,19 @@ def uncertainty(
         )
         log_variances = bounded(moved)
         new = Uncertainty(jnp.exp(-log_variances) / 2, log_variances, moments)
-        return jnp.where(present, weights, 0), new
+        return _terms.float32(jnp.where(present, weights, 0), new)
 
     return Weighting(init, update, positive=True)
+
+
+def _above_floor(weights: jax.Array, floor: Number) -> None:
+    """Raises for weights that sum to 1 and begin where `softmax` cannot bring them."""
+    least = jnp.min(weights)
+    if isinstance(least, Tracer) or isinstance(floor, Tracer):
+        return
+    bound = float(floor) / weights.size
+    if float(least) <= bound:
+        raise ValueError(
+            f"initial: expected weights above floor / {weights.size} = {bound:.3g} of their sum, "
+            f"got {float(least):.3g}; give a smaller floor"
+        )

@@ -67,10 +67,11 @@ def gradnorm(alpha: Number = 1.5, learning_rate: Rate = 0.025) -> Weighting:
     Raises:
         ValueError: for options outside of these ranges; by `update`, if there is no Gramian.
 
-    The norms are divided by their mean before Adam sees them, which changes nothing but the share
-    of its epsilon. No weight falls below 0.001
-    before the scaling. LibMTL has T softmax(w), moves w by the model's
-    optimizer and begins after the first epoch, whose mean values are its L(0).
+    Before Adam sees the norms they are divided by their mean, so that their unit does not matter.
+    Its steps are about as long as the learning rate, so weights smaller than that jitter: gradients
+    of very different lengths want a smaller one. No weight falls below 0.001 before the scaling.
+    LibMTL has T softmax(w), moves w by the model's optimizer and begins after the first epoch,
+    whose mean values are its L(0).
 
     Example:
         >>> import jax.numpy as jnp
@@ -115,7 +116,7 @@ def gradnorm(alpha: Number = 1.5, learning_rate: Rate = 0.025) -> Weighting:
         # The terms that are there keep their sum, so that one that is away keeps its weight.
         scale = _terms.mean(state.weights, present) / _positive(_terms.mean(moved, present))
         new = GradNorm(jnp.where(present, moved * scale, state.weights), first, moments)
-        return jnp.where(present, state.weights, 0), new
+        return _terms.float32(jnp.where(present, state.weights, 0), new)
 
     return Weighting(init, update, needs_gramian=True, positive=True)
 
@@ -182,7 +183,8 @@ def last_layer_ratio(
         balanced = jnp.where(state.step >= start, balanced, 0)
         balanced = jnp.where(jnp.arange(present.size) == reference, 1, balanced)
         kept = jnp.where(present, balanced, state.weights)
-        return jnp.where(present, balanced, 0), LastLayerRatio(kept, state.step + 1)
+        new = LastLayerRatio(kept, state.step + 1)
+        return _terms.float32(jnp.where(present, balanced, 0), new)
 
     return Weighting(init, update, needs_gramian=True)
 

