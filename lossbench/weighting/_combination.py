@@ -32,7 +32,9 @@ def combination(
 
     Returns:
         A transformation. `init` takes the parameters, `update` the stacked gradients; with
-        `values=` it hands the losses to a weighting that looks at them.
+        `values=` it hands the losses to a weighting that looks at them. It comes first in a chain:
+        wrappers that expect gradients of the parameters' shapes, such as `optax.MultiSteps` and
+        `optax.apply_if_finite`, go around what follows it.
     """
 
     def init(params: Any) -> Any:

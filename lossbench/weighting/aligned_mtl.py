@@ -54,8 +54,8 @@ def aligned_mtl(
 
     The paper's code, and LibMTL after it, has p = 1, so T times the step; TorchJD has 1 / T. LibMTL
     calls `torch.symeig`, which PyTorch 2 does not have. All three take an eigenvalue for 0 beside
-    the largest one: in float32 that drops a gradient whose norm is below a thousandth of another's,
-    and a component of it in float64 below :math:`10^{-8}`.
+    the largest one, and so drop a gradient because it is small: in float32 one whose norm is below
+    about 5e-4 of another's, in float64 below 2e-8.
 
     Raises:
         ValueError: for another scale mode, or another number of preferences.

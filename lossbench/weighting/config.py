@@ -47,7 +47,7 @@ def config(
         of :math:`U U^\top` counts as 0 if it is no more than rounding.
 
     For opposite gradients TorchJD and the paper's code scale what rounding leaves of x to a unit
-    vector, and may return the sum of the gradients or 0 as it happens.
+    vector: in float32 TorchJD makes (-1.67, -1.67, -1.67) of (1, 2, 2) and (-2, -4, -4).
 
     Raises:
         ValueError: for another number of preferences.

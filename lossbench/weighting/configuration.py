@@ -8,7 +8,7 @@ import optax
 
 from lossbench._names import unknown
 from lossbench.weighting._weighting import Weighting
-from lossbench.weighting.catalog import WEIGHTINGS, get
+from lossbench.weighting.catalog import WEIGHTINGS, Row, get
 
 # Keys of a weighting that are no options of its function.
 OWN = ("type", "shared", "skip_nonfinite")
@@ -71,22 +71,28 @@ def from_config(config: Mapping[str, Any] | str, terms: Sequence[str]) -> Config
         raise ValueError(f"weighting {name!r}: skip_nonfinite must be true or false, got {skip!r}")
     if "skip_nonfinite" in known:
         options["skip_nonfinite"] = skip
+    shared = config.get("shared", ())
+    shared = (shared,) if isinstance(shared, str) else tuple(shared)
+    if "shared" in known:  # a transformation that looks at them itself
+        options["shared"], shared = shared, ()
     try:
         weighting = build(**options)
     except (TypeError, ValueError) as error:
         # An option is missing, or is of a kind that the function cannot take.
         raise ValueError(f"weighting {name!r}: {error}") from error
-    shared = config.get("shared", ())
-    shared = (shared,) if isinstance(shared, str) else tuple(shared)
     if shared and not (isinstance(weighting, Weighting) and weighting.needs_gramian):
         raise ValueError(
             f"weighting {name!r}: 'shared' has no effect on it; it is for those that weigh by the "
-            f"gradients: {', '.join(n for n, r in WEIGHTINGS.items() if r.form in LOOKING)}"
+            f"gradients: {', '.join(n for n, r in WEIGHTINGS.items() if _looks(r))}"
         )
     return Configured(weighting, shared, skip)
 
 
-LOOKING = ("norms", "gramian")
+def _looks(row: Row) -> bool:
+    """Whether a weighting looks at gradients of a part of the parameters."""
+    return (
+        row.form in ("norms", "gramian") or "shared" in inspect.signature(row.function).parameters
+    )
 
 
 def schedule(config: Mapping[str, Any]) -> Callable:

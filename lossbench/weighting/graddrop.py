@@ -52,8 +52,7 @@ def graddrop(
 
     Reference: Chen et al., Just Pick a Sign, NeurIPS 2020.
     """
-    given: Any = leak
-    each = hasattr(given, "__len__") and jnp.ndim(given) > 0
+    each = isinstance(leak, (list, tuple)) or getattr(leak, "ndim", 0) > 0
     if each:
         _options.numbers("leak", leak, "a number from 0 to 1", lambda value: 0 <= value <= 1)
     else:
@@ -71,10 +70,10 @@ def graddrop(
         **_: Any,
     ) -> tuple[Any, DrawState]:
         terms = check_stacked(updates, params)
-        if each:
-            leaks = _options.of_each("leak", given, terms)
-        else:
-            leaks = jnp.full(terms, given, jnp.float32)
+        given: Any = leak
+        leaks = (
+            _options.of_each("leak", given, terms) if each else jnp.full(terms, given, jnp.float32)
+        )
         if skip_nonfinite:
             updates = without_nonfinite(updates)[0]
         if values is not None:

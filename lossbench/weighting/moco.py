@@ -86,6 +86,7 @@ def moco(
 
     Reference: Fernando et al., Mitigating Gradient Bias in Multi-objective Learning, ICLR 2023.
     """
+    _options.whole(1, terms=terms)
     if not callable(beta):
         _options.share(beta=beta)
     if not callable(gamma):
@@ -97,7 +98,7 @@ def moco(
             part(params, shared)
         return MocoState(
             step=jnp.zeros((), jnp.int32),
-            weights=jnp.full((terms,), 1 / terms),
+            weights=jnp.full((terms,), 1 / terms, jnp.float32),
             seen=jnp.zeros((terms,), bool),
             tracked=jax.tree.map(lambda leaf: jnp.zeros((terms, *leaf.shape), _wide(leaf)), params),
         )
@@ -126,7 +127,7 @@ def moco(
         used = shares if skip_nonfinite else jnp.where(jnp.all(finite), shares, jnp.nan)
         state = MocoState(
             step=jnp.asarray(optax.safe_increment(state.step)),
-            weights=jnp.where(present, rest * shares, state.weights),
+            weights=jnp.where(present, rest * shares, state.weights).astype(state.weights.dtype),
             seen=state.seen | present,
             tracked=tracked,
         )
@@ -150,7 +151,8 @@ def moved(
 
 def onto_simplex(point: jax.Array, present: jax.Array) -> jax.Array:
     """The nearest point of the simplex of the terms that are present; 0 if none is."""
-    # Far below all others: such an entry is never among those that stay above 0.
+    # From the largest one: the 1 that is shared out would be lost beside large numbers.
+    point = point - jnp.max(jnp.where(present, point, -jnp.inf))
     falling = jnp.sort(jnp.where(present, point, -jnp.inf))[::-1]
     finite = jnp.isfinite(falling)
     ranks = jnp.arange(1, len(point) + 1, dtype=point.dtype)

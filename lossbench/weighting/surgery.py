@@ -175,6 +175,7 @@ def gradvac(
 
     Reference: Wang et al., Gradient Vaccine, ICLR 2021.
     """
+    _options.whole(1, terms=terms)
     return combination(
         gradvac_weighting(decay=decay),
         shared=shared,
@@ -189,7 +190,7 @@ def gradvac_weighting(*, decay: Number = 1e-2) -> Weighting:
     _options.share(decay=decay)
 
     def init(terms: int, seed: int | jax.Array = 0) -> GradVacState:
-        return GradVacState(first_draw(seed), jnp.zeros((terms, terms)))
+        return GradVacState(first_draw(seed), jnp.zeros((terms, terms), jnp.float32))
 
     def update(
         values: jax.Array, state: GradVacState, gramian: jax.Array | None = None

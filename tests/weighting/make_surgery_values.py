@@ -2,8 +2,8 @@
 
     python tests/weighting/make_surgery_values.py
 
-needs torch==2.13 and torchjd==0.18; nothing of lossbench. All in float64, the gradients rounded to
-float32 before.
+needs torch==2.13 and torchjd==0.18; nothing of lossbench. In float64, the gradients rounded to
+float32 before, unless it says float32.
 """
 
 import json
@@ -103,9 +103,22 @@ def main():
         if seed < 2 * len(SHAPES) and terms > 1:
             case["gradvac"] = gradvac(matrix, seed)
         cases.append(case)
+    small = torch.tensor([[1.0, 0.0], [0.0, 1e-4]])
+    opposite = torch.tensor([[1.0, 2.0, 2.0], [-2.0, -4.0, -4.0]])
+    found = {
+        "cases": cases,
+        "aligned_mtl of a small gradient in float32": {
+            "gradients": small.tolist(),
+            "update": aggregation.AlignedMTL()(small).tolist(),
+        },
+        "config of opposite gradients in float32": {
+            "gradients": opposite.tolist(),
+            "update": aggregation.ConFIG()(opposite).tolist(),
+        },
+    }
     path = Path(__file__).parent / "values" / "surgery_values.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(rounded(cases)) + "\n")
+    path.write_text(json.dumps(rounded(found)) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,12 @@ import pytest
 from lossbench import weighting
 from tests.weighting import stacks
 
-CASES = stacks.peer_cases("surgery_values")
-METHOD = weighting.aligned_mtl_weighting()
+PEER = stacks.peer_values("surgery_values")
+CASES = PEER["cases"]
+METHODS = {
+    mode: weighting.aligned_mtl_weighting(scale_mode=mode) for mode in ("min", "median", "rmse")
+}
+METHOD = METHODS["min"]
 
 
 def expected(gradients, preference=None, mode="min"):
@@ -22,30 +26,41 @@ def expected(gradients, preference=None, mode="min"):
     return (np.sqrt(scale) * left @ (left.T @ preference / np.sqrt(values))) @ gradients
 
 
-@pytest.mark.parametrize("mode", ["min", "median", "rmse"])
-@pytest.mark.parametrize("terms", [2, 3, 8])
-def test_random_gradients_of_any_size(terms, mode):
-    method = weighting.aligned_mtl_weighting(scale_mode=mode)
-    sets = stacks.random_sets(terms, 100, terms, 50, spread=3)
-    for found, gradients in zip(stacks.updates_of(method, sets), sets, strict=True):
+@pytest.mark.parametrize("mode", METHODS)
+def test_random_gradients_of_any_size(mode):
+    sets = [one for terms in (2, 3, 8) for one in stacks.random_sets(terms, 40, terms, 50, 3)]
+    for found, gradients in zip(stacks.updates_of(METHODS[mode], sets), sets, strict=True):
         assert stacks.distance(found, expected(gradients, mode=mode)) < 1e-5
 
 
-@pytest.mark.parametrize("mode", ["min", "median", "rmse", "preference"])
+@pytest.mark.parametrize("mode", METHODS)
 def test_as_torchjd(mode):
-    for case in CASES:
-        gradients = np.array(case["gradients"])
-        wanted = case["preference"] if mode == "preference" else None
-        scale_mode = "min" if mode == "preference" else mode
-        method = weighting.aligned_mtl_weighting(scale_mode=scale_mode, preference=wanted)
-        found = stacks.updates_of(method, gradients[None])[0]
+    updates = stacks.updates_of(METHODS[mode], [case["gradients"] for case in CASES])
+    for found, case in zip(updates, CASES, strict=True):
         assert stacks.distance(found, case[f"aligned_mtl {mode}"]) < 1e-5
+
+
+def test_a_preference_as_torchjd():
+    method = weighting.aligned_mtl_weighting(preference=[1.0, 1.5, 2.0])
+    cases = [case for case in CASES if len(case["gradients"]) == 3]
+
+    @jax.jit
+    @jax.vmap
+    def run(gramian):
+        return method.update(jnp.ones(3), (), gramian)[0]
+
+    gramians = stacks.gramians([case["gradients"] for case in cases])[: len(cases), :3, :3]
+    for weights, case in zip(run(gramians), cases, strict=True):
+        found = np.asarray(weights, float) @ np.array(case["gradients"])
+        assert stacks.distance(found, case["aligned_mtl preference"]) < 1e-5
 
 
 def test_torchjd_drops_a_gradient_because_it_is_small():
     """Which the paper does not: 1e-4 beside 1 is no component in TorchJD's float32."""
-    gradients = np.array([[1.0, 0.0], [0.0, 1e-4]])
-    found = stacks.updates_of(METHOD, gradients[None])[0]
+    peer = PEER["aligned_mtl of a small gradient in float32"]
+    np.testing.assert_allclose(peer["update"], [0.5, 0.0])
+    found = stacks.updates_of(METHOD, [peer["gradients"]])[0]
+    np.testing.assert_allclose(found, expected(peer["gradients"]), rtol=1e-6)
     np.testing.assert_allclose(found, [0.5e-4, 0.5e-4], rtol=1e-6)
 
 
@@ -61,30 +76,31 @@ def test_by_hand():
 
 def test_the_new_gradients_are_orthogonal_and_equally_long():
     """With one preference at a time, d is that gradient's replacement."""
-    gradients = stacks.random_sets(1, 1, 3, 10)[0]
-    new = [
-        stacks.updates_of(weighting.aligned_mtl_weighting(preference=row), gradients[None])[0]
-        for row in np.eye(3).tolist()
-    ]
-    shortest = np.linalg.svd(gradients.astype(float), compute_uv=False)[-1]
-    np.testing.assert_allclose(np.array(new) @ np.array(new).T, shortest**2 * np.eye(3), atol=1e-5)
+    gradients = jnp.asarray(stacks.random_sets(1, 1, 3, 10)[0])
+
+    @jax.vmap  # a preference may be traced
+    def run(preference):
+        method = weighting.aligned_mtl(preference=preference)
+        return method.update(gradients, method.init(gradients[0]))[0]
+
+    new = np.asarray(run(jnp.eye(3)), float)
+    shortest = np.linalg.svd(np.asarray(gradients, float), compute_uv=False)[-1]
+    np.testing.assert_allclose(new @ new.T, shortest**2 * np.eye(3), atol=1e-5)
 
 
 def test_zero_gradients_and_one_term():
-    sets = np.zeros((3, 2, 3))
-    sets[1, 0] = [1.0, 2.0, 2.0]
-    weights = stacks.weights_of(METHOD, sets)
-    np.testing.assert_allclose(weights[0], [0.5, 0.5])  # nothing to align
-    np.testing.assert_allclose(weights[1], [0.5, 0.0])
-    np.testing.assert_allclose(stacks.weights_of(METHOD, sets[1:2, :1]), [[1.0]], rtol=1e-6)
+    sets = [np.zeros((2, 3)), [[1.0, 2.0, 2.0], [0.0, 0.0, 0.0]], [[1.0, 2.0, 2.0]]]
+    nothing, one_of_two, one = stacks.weights_of(METHOD, sets)
+    np.testing.assert_allclose(nothing, [0.5, 0.5])
+    np.testing.assert_allclose(one_of_two, [0.5, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(one, [1.0], rtol=1e-6)
 
 
 def test_a_term_left_out_is_not_there():
-    three, two = stacks.random_sets(2, 1, 3, 6), None
-    two = three[:, [0, 2]]
-    weights = stacks.weights_of(METHOD, three, values=[[1.0, jnp.nan, 1.0]])
-    np.testing.assert_allclose(weights[:, [0, 2]], stacks.weights_of(METHOD, two), rtol=1e-6)
-    assert weights[0, 1] == 0
+    three = stacks.random_sets(2, 1, 3, 6)[0]
+    sets, values = [three, three[[0, 2]]], [[1.0, np.nan, 1.0], [1.0, 1.0]]
+    found, wanted = stacks.weights_of(METHOD, sets, values)
+    np.testing.assert_allclose(found, [wanted[0], 0, wanted[1]], rtol=1e-6)
 
 
 def test_refused():
@@ -95,15 +111,3 @@ def test_refused():
     method = weighting.aligned_mtl(preference=[1.0, 2.0])
     with pytest.raises(ValueError, match="preference: expected 3 numbers, one for each term"):
         method.update(jnp.eye(3), method.init(jnp.ones(3)))
-
-
-def test_a_preference_may_be_traced():
-    gradients = jnp.asarray(stacks.random_sets(3, 1, 2, 5)[0])
-
-    def run(preference):
-        method = weighting.aligned_mtl(preference=preference)
-        return method.update(gradients, method.init(gradients[0]))[0]
-
-    preferences = jnp.array([[1.0, 0.0], [0.5, 0.5]])
-    for found, preference in zip(jax.vmap(run)(preferences), preferences, strict=True):
-        assert stacks.distance(found, expected(gradients, np.asarray(preference))) < 1e-5

@@ -39,6 +39,14 @@ def test_an_option_of_each_term_is_given_by_their_names():
     np.testing.assert_array_equal(get_weights(built.init(3)), [1.0, 2.0, 3.0])
 
 
+def test_a_transformation_looks_at_the_shared_part_itself():
+    moco = from_config({"type": "moco", "shared": "head"}, TERMS)
+    assert moco.shared == ()
+    assert isinstance(moco.weighting, optax.GradientTransformationExtraArgs)
+    with pytest.raises(ValueError, match=r"pattern of parameters 'head'"):
+        moco.weighting.init({"kernel": np.zeros(2, np.float32)})
+
+
 def test_a_term_is_named():
     config = {"type": "last_layer_ratio", "reference": "edges", "epsilon": 0}
     built = from_config(config, TERMS).weighting
