@@ -1,4 +1,4 @@
-"""The command line: `lossbench compare`, `train`, `report`, `list`, `cost`, `torture`."""
+"""The command line: `lossbench compare`, `train`, `diagnose`, `report`, `list`, `cost`, ..."""
 
 import argparse
 import os
@@ -13,9 +13,11 @@ EXAMPLE = """examples:
   lossbench compare --config=experiments/compare_shapes.py
   lossbench compare --config=experiments/compare_shapes.py --config.train.steps=50
   lossbench train --config=experiments/compare_shapes.py --loss=dice --seed=0
+  lossbench diagnose --config=experiments/compare_shapes.py --at=0,50
   lossbench report runs/compare_shapes
   lossbench list losses
   lossbench cost dice focal --shape=1x64^3x4
+  lossbench cost weighting pcgrad --terms=2,3
   lossbench torture optax.losses.dice_loss
 """
 LISTS = ("losses", "metrics", "weightings", "models", "data")
@@ -35,8 +37,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"lossbench: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        goes_on = (
+            "; the same command goes on from here" if options.run in (_compare, _train) else ""
+        )
         report = "; `lossbench report DIR` shows what there is" if options.run is _compare else ""
-        print(f"\nlossbench: stopped; the same command goes on from here{report}", file=sys.stderr)
+        print(f"\nlossbench: stopped{goes_on}{report}", file=sys.stderr)
         return 130
 
 
@@ -59,48 +64,80 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, text in (
         ("compare", _compare, "train every loss under every seed and report which is better"),
         ("train", _train, "train one loss under one seed, or continue it"),
+        ("diagnose", _diagnose, "look at what each term of a loss does, and propose its weight"),
     ):
         command = add(name, run, text)
         command.add_argument(
             "--config", required=True, metavar="FILE", help="a file with get_config"
         )
-        command.add_argument(
-            "--workdir", type=Path, metavar="DIR", help="default: runs/NAME_OF_FILE"
-        )
         command.epilog = "--config.KEY=VALUE overrides a value of the configuration"
-        if name == "train":
-            command.add_argument("--loss", help="which of its losses (default: its baseline)")
+        if name != "diagnose":
+            command.add_argument(
+                "--workdir", type=Path, metavar="DIR", help="default: runs/NAME_OF_FILE"
+            )
+        if name != "compare":
+            default = "its baseline" if name == "train" else "that of most terms"
+            command.add_argument("--loss", help=f"which of its losses (default: {default})")
             command.add_argument("--seed", type=int, help="default: its first")
+        if name == "diagnose":
+            _add_diagnose(command)
     report = add("report", _report, "write the report again from the files of a comparison")
     report.add_argument("directory", type=Path, metavar="DIR")
-    _add_cost(add("cost", _cost, "measure time and memory of losses, beside other libraries"))
+    _add_cost(add("cost", _cost, "measure time and memory of losses or weightings, and of peers"))
     _add_torture(add("torture", _torture, "look for the inputs on which a loss breaks"))
     listing = add("list", _list, "list losses, metrics, weightings, models and data sets")
     listing.add_argument("what", nargs="?", choices=LISTS, help="only these")
     return parser
 
 
+def _add_diagnose(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--batches", type=int, metavar="N", help="to look at (default: 16)")
+    command.add_argument(
+        "--at", metavar="STEPS", help="such as 0,50 (default: 0 and a tenth of its training's)"
+    )
+    command.add_argument(
+        "--shared",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="of parameters whose gradients to look at, as head/*; may be repeated (default: all)",
+    )
+    command.add_argument(
+        "--out", type=Path, metavar="DIR", help="default: runs/NAME_OF_FILE/diagnosis"
+    )
+
+
 def _add_cost(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "losses", nargs="*", metavar="LOSS", help="dice, dice+focal, ... (default: all)"
+        "losses",
+        nargs="*",
+        metavar="LOSS",
+        help="dice, dice+focal, ... (default: all); weighting METHOD ... for the step of a U-Net"
+        " under weightings (default: all of them)",
     )
     command.add_argument(
         "--shape",
         action="append",
         dest="shapes",
         metavar="SHAPE",
-        help="batch, space, classes, as 2x96^3x3; may be repeated (default: four of them)",
+        help="batch, space, classes, as 2x96^3x3; may be repeated (default: four of them, and"
+        " 2x48x64x48x3 for weightings)",
     )
     command.add_argument(
-        "--peers", default="all", metavar="NAMES", help="monai,smp,...; all (default) or none"
+        "--terms", metavar="NUMBERS", help="of weightings: how many losses (default: 2,3,8)"
+    )
+    command.add_argument(
+        "--peers",
+        default="all",
+        metavar="NAMES",
+        help="monai,smp,... (of weightings: torchjd); all (default) or none",
     )
     command.add_argument(
         "--compile",
-        default="torch,monai",
         metavar="NAMES",
-        help="peers to run under torch.compile, too; all or none (default: torch,monai)",
+        help="peers of losses to run under torch.compile, too; all or none (default: torch,monai)",
     )
-    command.add_argument("--rounds", type=int, default=9, help="of each loss and shape (default 9)")
+    command.add_argument("--rounds", type=int, default=9, help="of each case (default 9)")
     command.add_argument(
         "--seconds", type=float, default=20.0, help="no new round after so many, from 3 on"
     )
@@ -162,11 +199,15 @@ def _cost(options: argparse.Namespace) -> int:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # peers need room, too
     from lossbench.bench.cost import run, table
 
+    if options.losses[:1] == ["weighting"]:
+        return _cost_weighting(options)
+    if options.terms is not None:
+        raise ValueError("--terms is for weightings: lossbench cost weighting --terms=2,3")
     asked = run.settings(
         options.losses,
         options.shapes or (),
         options.peers,
-        options.compile,
+        options.compile or "torch,monai",
         rounds=options.rounds,
         seconds=options.seconds,
         command=options.command_line,
@@ -180,6 +221,31 @@ def _cost(options: argparse.Namespace) -> int:
     print("\n".join(table.text(measured.rows, measured.machine, measured.absent)))
     print(f"\ntable: {(options.out / 'cost.md').resolve()}")
     return 0 if any(row.milliseconds for row in measured.rows) else 1
+
+
+def _cost_weighting(options: argparse.Namespace) -> int:
+    from lossbench.bench.cost import weighting_run, weighting_table
+
+    if options.compile is not None:
+        raise ValueError("--compile is for losses; TorchJD cannot look into compiled functions")
+    asked = weighting_run.settings(
+        options.losses[1:],
+        options.terms or "2,3,8",
+        options.shapes or (),
+        options.peers,
+        rounds=options.rounds,
+        seconds=options.seconds,
+        command=options.command_line,
+        keep_memory=options.keep_memory,
+    )
+    try:
+        measured = weighting_run.cost(asked, options.out, say=_say)
+    except KeyboardInterrupt:
+        _say(f"\nlossbench: stopped; what was measured is in {options.out}")
+        return 130
+    print("\n".join(weighting_table.text(measured.rows, measured.machine, measured.absent)))
+    print(f"\ntable: {(options.out / 'weighting-cost.md').resolve()}")
+    return 0 if any(row.times_plain for row in measured.rows) else 1
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -216,6 +282,20 @@ def _train(options: argparse.Namespace) -> int:
             print(f"test {name}: {_number(score['mean'])} {unit}".rstrip(), f"({classes})")
     print(f"run: {bench.run_folder(bench.specs[loss, seed]).resolve()}")
     return 0 if result["state"] == results.COMPLETED else 1
+
+
+def _diagnose(options: argparse.Namespace) -> int:
+    from lossbench.bench.diagnosis import command
+
+    plan = _plan(options)
+    folder = options.out or _default_folder(options) / "diagnosis"
+    _check_folder("--out", folder)
+    names = ("loss", "seed", "batches", "at", "shared")
+    asked = command.settings(plan, **{name: getattr(options, name) for name in names})
+    diagnosis = command.diagnose_plan(plan, asked, say=_say)
+    page = command.write(folder, diagnosis, plan, asked, command=options.command_line)
+    print(f"{diagnosis}\n\nreport: {page.resolve()}")
+    return 0
 
 
 def _number(value: float | None) -> str:
@@ -274,11 +354,20 @@ def _plan(options: argparse.Namespace):
 
 
 def _folder(options: argparse.Namespace) -> Path:
-    folder = options.workdir or Path("runs") / Path(options.config.partition(":")[0]).stem
+    folder = options.workdir or _default_folder(options)
+    _check_folder("--workdir", folder)
+    return folder
+
+
+def _default_folder(options: argparse.Namespace) -> Path:
+    return Path("runs") / Path(options.config.partition(":")[0]).stem
+
+
+def _check_folder(option: str, folder: Path) -> None:
+    """Raises a ValueError where nothing could be written; before anything is computed."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"--workdir: {folder} cannot be made or written to, because of {there}")
-    return folder
+        raise ValueError(f"{option}: {folder} cannot be made or written to, because of {there}")
 
 
 def _command(options: argparse.Namespace) -> str:

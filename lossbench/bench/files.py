@@ -12,8 +12,13 @@ import numpy as np
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Writes JSON at once; NaN and infinity, which JSON does not know, become null."""
+    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text at once."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+    part.write_text(text, encoding="utf-8")
     os.replace(part, path)
 
 

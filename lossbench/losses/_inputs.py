@@ -214,13 +214,14 @@ def given_weights(
 def divide(numerator: Array, denominator: Array, empty: float = 0.0) -> Array:
     """`numerator / denominator`, and `empty` with gradient 0 where the denominator is 0.
 
-    A denominator too small for a normal number is taken for 0.
+    A denominator too small for a normal number is taken for 0. One of NaN gives NaN: what has
+    diverged must not look like what is empty.
     """
     return jnp.where(_divides(denominator), _quotient(numerator, denominator), empty)
 
 
 def _divides(denominator: Array) -> Array:
-    return denominator >= jnp.finfo(denominator.dtype).tiny
+    return ~(denominator < jnp.finfo(denominator.dtype).tiny)
 
 
 @jax.custom_jvp

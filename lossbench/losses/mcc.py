@@ -90,8 +90,9 @@ def mcc(
     fn, tn = true - tp, (pixels - true) - fp
     above, below = smoothing(smooth, tp.dtype)
     product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn) + below
-    root = jnp.sqrt(jnp.where(product > 0, product, 1))
-    correlation = jnp.where(product > 0, (tp * tn - fp * fn + above) / root, 0)
+    defined = ~(product <= 0)  # NaN is
+    root = jnp.sqrt(jnp.where(defined, product, 1))
+    correlation = jnp.where(defined, (tp * tn - fp * fn + above) / root, 0)
     costs = jnp.where((fp == 0) & (fn == 0), 0, 1 - correlation)
     regions = Regions(tp, tp + fp, true, pixels)
     return mean_over_classes(

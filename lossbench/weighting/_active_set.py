@@ -9,8 +9,7 @@ STEPS = 4  # a term; each enters about once, and few leave again
 
 
 def active_set(
-    minimum: Callable[[jax.Array], jax.Array],
-    gain: Callable[[jax.Array, jax.Array], jax.Array],
+    face: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
     start: jax.Array,
     allowed: jax.Array,
 ) -> jax.Array:
@@ -22,9 +21,8 @@ def active_set(
     in every step, so no set of free coordinates comes twice.
 
     Args:
-        minimum: free coordinates (bool) -> the minimum over these, with 0 elsewhere.
-        gain: free coordinates, their minimum -> what freeing each coordinate promises, above 0
-            only where that is more than rounding.
+        face: free coordinates (bool) -> the minimum over these, with 0 elsewhere, and what freeing
+            each coordinate promises there, above 0 only where that is more than rounding.
         start: a point `terms` that is at least 0; where it is above 0 it is free at first.
         allowed: coordinates that may be freed.
 
@@ -38,10 +36,10 @@ def active_set(
 
     def step(_: int, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         point, free, barred = carry
-        goal = minimum(free)
+        goal, gain = face(free)
         blocks = free & ~(goal > 0)
         # Inside: go there and free the most promising coordinate, if there is any.
-        promise = jnp.where(allowed & ~free & ~barred, gain(free, goal), 0)
+        promise = jnp.where(allowed & ~free & ~barred, gain, 0)
         freed = free | ((index == jnp.argmax(promise)) & (promise > 0))
         # Outside: go as far as all are positive.
         way = jnp.where(blocks, point - goal, 1)
@@ -57,11 +55,8 @@ def active_set(
             jnp.where(outside, barred | bar, barred),
         )
 
-    # The last half of a step cannot be a coordinate that was freed and not looked at.
-    point, free, _ = jax.lax.fori_loop(
-        0, STEPS * len(start), step, (start, start > 0, jnp.zeros(len(start), bool))
-    )
-    return free & ((point > 0) | (minimum(free) > 0))
+    begin = (start, start > 0, jnp.zeros(len(start), bool))
+    return jax.lax.fori_loop(0, STEPS * len(start), step, begin)[1]
 
 
 def solve(matrix: jax.Array, right: jax.Array, free: jax.Array) -> jax.Array:

@@ -17,12 +17,12 @@ def nonnegative_minimum(matrix: jax.Array, linear: jax.Array, allowed: jax.Array
     Returns:
         y, `terms`: exactly 0 or more.
     """
-    free = active_set(
-        lambda free: solve(matrix, linear, free),
-        lambda _, goal: beyond_rounding(matrix, goal, linear),
-        jnp.zeros_like(linear),
-        allowed,
-    )
+
+    def face(free: jax.Array) -> tuple[jax.Array, jax.Array]:
+        goal = solve(matrix, linear, free)
+        return goal, beyond_rounding(matrix, goal, linear)
+
+    free = active_set(face, jnp.zeros_like(linear), allowed)
     return jnp.maximum(solve(matrix, linear, free), 0)
 
 

@@ -50,10 +50,12 @@ def conflict_averse(
     """
     inverse = relative(norms, allowed)
 
-    def face(free: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The step of a face, which has the length r or is longer; and what it gains."""
+    tiny = jnp.finfo(norms.dtype).tiny
+
+    def steps(free: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The step of a face, and the product that it has with all gradients of the face."""
         share = jnp.where(free, inverse, 0)
-        share = share / jnp.maximum(jnp.max(share), jnp.finfo(share.dtype).tiny)
+        share = share / jnp.maximum(jnp.max(share), tiny)
         both = solve(cosines, jnp.stack([share, slopes], axis=1), free)
         a = jnp.dot(share, both[:, 0], precision="highest")
         b = jnp.dot(share, both[:, 1], precision="highest")
@@ -61,29 +63,22 @@ def conflict_averse(
         a = jnp.where(a > 0, a, 1)
         # Without a root the function falls for ever on the plane of this face; the step that is
         # the shortest then has the direction in which it does.
-        root = jnp.sqrt(jnp.maximum(b**2 - a * (c - radius**2), 0))
-        return both @ jnp.stack([(b + root) / a, jnp.full_like(a, -1.0)]), (b + root) / a
+        level = (b + jnp.sqrt(jnp.maximum(b**2 - a * (c - radius**2), 0))) / a
+        return level * both[:, 0] - both[:, 1], level
 
-    def point(step: jax.Array) -> jax.Array:
-        """Where on the plane of the simplex a step comes from, scaled by the lengths."""
+    def face(free: jax.Array) -> tuple[jax.Array, jax.Array]:
+        step, level = steps(free)
+        # The point of the simplex that the step comes from, in lengths of unit gradients.
         total = jnp.sum(step * inverse)
         least = jnp.finfo(step.dtype).eps * jnp.sum(jnp.abs(step) * inverse)
-        return step / jnp.maximum(total, jnp.maximum(least, jnp.finfo(step.dtype).tiny))
-
-    def gain(free: jax.Array, _: jax.Array) -> jax.Array:
-        step, level = face(free)
-        share = inverse / jnp.max(jnp.where(free, inverse, 0))
-        return beyond_rounding(cosines, step, level * share - slopes)
+        point = step / jnp.maximum(total, jnp.maximum(least, tiny))
+        share = inverse / jnp.maximum(jnp.max(jnp.where(free, inverse, 0)), tiny)
+        return point, beyond_rounding(cosines, step, level * share - slopes)
 
     value = jnp.where(allowed, norms * (slopes + radius), jnp.inf)
     start = (jnp.arange(len(norms)) == jnp.argmin(value)) & allowed
-    free = active_set(
-        lambda free: point(face(free)[0]),
-        gain,
-        jnp.where(start, 1 / inverse, 0).astype(norms.dtype),
-        allowed,
-    )
-    return jnp.maximum(face(free)[0], 0)
+    free = active_set(face, jnp.where(start, 1 / inverse, 0).astype(norms.dtype), allowed)
+    return jnp.maximum(steps(free)[0], 0)
 
 
 def relative(norms: jax.Array, allowed: jax.Array) -> jax.Array:

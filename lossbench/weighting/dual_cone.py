@@ -1,6 +1,6 @@
 """UPGrad and dual projection: gradients projected to where they conflict with no other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -11,14 +11,15 @@ from lossbench.weighting import _options
 from lossbench.weighting._combination import combination
 from lossbench.weighting._cone import dual_cone
 from lossbench.weighting._directions import Directions, directions
-from lossbench.weighting._gramians import preferred
-from lossbench.weighting._options import Numbers
+from lossbench.weighting._gramians import preferred, present_terms
+from lossbench.weighting._options import Number, Numbers
 from lossbench.weighting._weighting import Weighting
 
 
 def upgrad(
     *,
     preference: Numbers | None = None,
+    regularization: Number = 0.0,
     shared: str | Sequence[str] = (),
     skip_nonfinite: bool = False,
     seed: int = 0,
@@ -31,6 +32,9 @@ def upgrad(
 
     Args:
         preference: p, one number for each term, 0 or above; 1 / T by default.
+        regularization: this share of the sum of the gradients' squared norms is added to the
+            diagonal of the Gramian; 1e-4 gives TorchJD's d, which conflicts a little. May be
+            traced.
         shared: patterns of the names of parameters whose gradients make the Gramian; all by
             default.
         skip_nonfinite: true leaves a term out of a step in which its gradient is not finite.
@@ -43,10 +47,10 @@ def upgrad(
         its part of d, so a large loss has a large say. A term that is left out takes its
         preference with it; the others keep theirs.
 
-    The projections are exact, by an active set. TorchJD adds `reg_eps` = 1e-4 to the diagonal of
-    the Gramian, divided by its trace, which moves d by about as much and much more for a gradient
-    that is short beside the others; and takes gradients whose squares sum to less than `norm_eps` =
-    1e-4 as though there were no conflict.
+    The projections are exact, by an active set. TorchJD adds `reg_eps` = 1e-4 times its trace to
+    the diagonal of the Gramian, which moves d in its fourth digit, in the first where some
+    gradients are short beside others or conflict much; and takes gradients whose squares sum to
+    less than `norm_eps` = 1e-4 as though none conflicted.
 
     Raises:
         ValueError: for a preference below 0, or another number of them.
@@ -58,13 +62,13 @@ def upgrad(
         >>> gradients = jnp.array([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]])
         >>> update, _ = unconflicting.update(gradients, unconflicting.init(gradients[0]))
         >>> print(jnp.round(update, 4))
-        [0.2929 1.9004 1.9004]
+        [0.2924 1.9006 1.9006]
 
     Reference: Quinton and Rey, Jacobian Descent for Multi-Objective Optimization, 2024
     (arXiv 2406.16232).
     """
     return combination(
-        upgrad_weighting(preference=preference),
+        upgrad_weighting(preference=preference, regularization=regularization),
         shared=shared,
         skip_nonfinite=skip_nonfinite,
         seed=seed,
@@ -74,6 +78,7 @@ def upgrad(
 def dual_projection(
     *,
     preference: Numbers | None = None,
+    regularization: Number = 0.0,
     shared: str | Sequence[str] = (),
     skip_nonfinite: bool = False,
     seed: int = 0,
@@ -85,6 +90,9 @@ def dual_projection(
 
     Args:
         preference: p, one number for each term, 0 or above; 1 / T by default.
+        regularization: this share of the sum of the gradients' squared norms is added to the
+            diagonal of the Gramian; 1e-4 gives TorchJD's d, which conflicts a little. May be
+            traced.
         shared: patterns of the names of parameters whose gradients make the Gramian; all by
             default.
         skip_nonfinite: true leaves a term out of a step in which its gradient is not finite.
@@ -95,7 +103,7 @@ def dual_projection(
         inner product with a gradient, is the weighted sum where that conflicts with none, and 0
         where no direction lowers all losses. A term that is left out takes its preference with it.
 
-    Exact, where TorchJD's `DualProj` adds 1e-4 to the diagonal; see `upgrad`. The paper projects
+    Exact, where TorchJD's `DualProj` adds to the diagonal; see `upgrad`. The paper projects
     the gradient of one task, that of the present, so that the others' losses do not rise.
 
     Raises:
@@ -113,21 +121,25 @@ def dual_projection(
     Reference: Lopez-Paz and Ranzato, Gradient Episodic Memory for Continual Learning, NeurIPS 2017.
     """
     return combination(
-        dual_projection_weighting(preference=preference),
+        dual_projection_weighting(preference=preference, regularization=regularization),
         shared=shared,
         skip_nonfinite=skip_nonfinite,
         seed=seed,
     )
 
 
-def upgrad_weighting(*, preference: Numbers | None = None) -> Weighting:
+def upgrad_weighting(
+    *, preference: Numbers | None = None, regularization: Number = 0.0
+) -> Weighting:
     """The weights of `upgrad`, from the Gramian of the gradients."""
-    return _of_cone(upgrad_weights, preference)
+    return _of_cone(upgrad_weights, preference, regularization)
 
 
-def dual_projection_weighting(*, preference: Numbers | None = None) -> Weighting:
+def dual_projection_weighting(
+    *, preference: Numbers | None = None, regularization: Number = 0.0
+) -> Weighting:
     """The weights of `dual_projection`, from the Gramian of the gradients."""
-    return _of_cone(dual_projection_weights, preference)
+    return _of_cone(dual_projection_weights, preference, regularization)
 
 
 def upgrad_weights(gradients: Directions, preference: jax.Array) -> jax.Array:
@@ -143,8 +155,13 @@ def dual_projection_weights(gradients: Directions, preference: jax.Array) -> jax
     return dual_cone(gradients.cosines, lower, gradients.active) / gradients.norms
 
 
-def _of_cone(weights: Any, preference: Numbers | None) -> Weighting:
+def _of_cone(
+    weights: Callable[[Directions, jax.Array], jax.Array],
+    preference: Numbers | None,
+    regularization: Number,
+) -> Weighting:
     """The pair of functions around weights of directions and a preference."""
+    _options.not_negative(regularization=regularization)
     if preference is not None:
         _options.numbers(
             "preference", preference, "0 or a number above it", lambda value: value >= 0
@@ -156,7 +173,12 @@ def _of_cone(weights: Any, preference: Numbers | None) -> Weighting:
     def update(
         values: jax.Array, state: Any, gramian: jax.Array | None = None
     ) -> tuple[jax.Array, Any]:
-        gradients = directions(values, gramian)
+        _, products = present_terms(values, gramian)
+        share = jnp.asarray(regularization, products.dtype) * jnp.trace(products)
+        # On the Gramian as it came: what is not finite in it stays so.
+        gradients = directions(
+            values, jnp.asarray(gramian) + share * jnp.eye(len(values), dtype=share.dtype)
+        )
         wanted = preferred(preference, gradients.mean()) * gradients.present
         return weights(gradients, wanted), state
 

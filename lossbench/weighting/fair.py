@@ -144,9 +144,9 @@ def fairgrad(
         direction lowers all losses there is no solution, and d is small, as `nash_mtl`'s. A
         gradient of 0 is left out.
 
-    The solution is exact, by Newton steps on a convex function. The paper's code, TorchJD and
-    LibMTL call a general solver of least squares, which stops early or fails on gradients of very
-    different length; TorchJD's alpha of 0 is the mean of the gradients.
+    The solution is exact, by Newton steps on a convex function, on the device. The paper's code,
+    TorchJD and LibMTL call SciPy's `least_squares` on the host, which finds the same; TorchJD takes
+    an alpha of 0 for the mean of the gradients, which is refused here.
 
     Raises:
         ValueError: for an alpha that is not above 0.
@@ -204,17 +204,20 @@ def nash_mtl_weights(gradients: Directions, max_norm: Number | None) -> jax.Arra
     ones = jnp.ones_like(gradients.norms)
     steps = jnp.where(gradients.active, bargain(gradients.cosines, ones, ones[0]), 0)
     if max_norm is not None:
-        squared = jnp.dot(steps, jnp.matmul(gradients.cosines, steps, precision="highest"))
+        squared = jnp.dot(
+            steps, jnp.matmul(gradients.cosines, steps, precision="highest"), precision="highest"
+        )
         squared = squared - gradients.lift * jnp.sum(jnp.square(steps))
-        length = jnp.sqrt(jnp.maximum(squared, 0))
-        steps = steps * (max_norm / jnp.maximum(length, max_norm))
+        most = jnp.asarray(max_norm, steps.dtype)
+        steps = steps * (most / jnp.maximum(jnp.sqrt(jnp.maximum(squared, 0)), most))
     return steps / gradients.norms
 
 
 def fairgrad_weights(gradients: Directions, alpha: Number) -> jax.Array:
     """Weights of the gradients `terms`, 0 or more."""
     power = 1 / jnp.asarray(alpha, gradients.norms.dtype)
-    steps = bargain(gradients.cosines, gradients.norms ** (power - 1), power)
+    scale = gradients.norms ** ((power - 1) / (power + 1))
+    steps = bargain(gradients.cosines, scale, power)
     return jnp.where(gradients.active, steps / gradients.norms, 0)
 
 

@@ -39,8 +39,8 @@ def mgda(
 
     The solution is exact, by an active set. The paper's code, TorchJD and LibMTL take steps of
     Frank and Wolfe until one is shorter than 1e-3 (TorchJD, 100 at most): with three gradients or
-    more their d is often wrong in the second or third digit. For two gradients all agree with the
-    formula. The paper's code can also divide gradients by their norms or losses; here that is for
+    more their d is often wrong in one of the first three digits. For two gradients all agree. The
+    paper's code can also divide gradients by their norms or losses; here that is for
     the caller.
 
     Example:

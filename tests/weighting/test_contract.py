@@ -169,13 +169,24 @@ def test_options_that_are_numbers_may_be_traced(row):
 
     def weights(options):
         init, update, *_ = build(row, **options)
-        state = init(2)
-        for value in values:
-            weights, state = update(value, state, gramian)
-        return weights
+        step = lambda state, value: update(value, state, gramian)[::-1]  # noqa: E731
+        return jax.lax.scan(step, init(2), values)[1]
 
     traced = jax.jit(weights)(options)
     np.testing.assert_allclose(traced, weights({}), rtol=1e-5)
+
+
+@ALL
+def test_all_stays_float32_beside_float64(row):
+    with jax.enable_x64(True):
+        options = {name: jnp.float64(default) for name, default in number_options(row).items()}
+        init, update, *_ = build(row, **options)
+        state = init(2, 1)
+        weights, after = jax.eval_shape(update, jnp.ones(2, jnp.float64), state, jnp.eye(2))
+    assert weights.dtype == jnp.float32
+    for before, leaf in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
+        assert before.dtype == leaf.dtype != jnp.float64
+        assert leaf.dtype != jnp.int64
 
 
 @ALL

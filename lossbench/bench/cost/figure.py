@@ -1,7 +1,7 @@
 """The cost plot: a panel a shape, a line a loss, a mark an implementation, time on a log scale."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +43,22 @@ _STYLE: dict[Any, Any] = {
 
 
 def write(folder: Path, rows: Sequence[Row]) -> None:
-    """Writes `cost.png` and `cost.svg`, each at once; nothing if nothing was measured."""
-    if not any(row.milliseconds for row in rows):
-        return
+    """Writes `cost.png` and `cost.svg`; nothing if nothing was measured."""
+    if any(row.milliseconds for row in rows):
+        save(folder, "cost", lambda: draw(rows))
+
+
+def save(folder: Path, name: str, draw: Callable[[], Figure]) -> None:
+    """Draws a figure in the style of these, and writes it as png and svg, each at once."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
-        drawn = draw(rows)
+        drawn = draw()
         for ending in ("png", "svg"):
-            part = folder / f".cost.{os.getpid()}.{ending}"
+            part = folder / f".{name}.{os.getpid()}.{ending}"
             metadata = {"Date": None} if ending == "svg" else None
             drawn.savefig(part, dpi=160, metadata=metadata)
-            os.replace(part, folder / f"cost.{ending}")
+            os.replace(part, folder / f"{name}.{ending}")
 
 
 def draw(rows: Sequence[Row]) -> Figure:

@@ -72,8 +72,19 @@ def compiled(
 
     The arrays are arguments of the program: what it closed over would be folded into it.
     """
+    return program(name, jax.value_and_grad(function), arguments, clock=clock)
+
+
+def program(
+    name: str,
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Contestant:
+    """A JAX function whose result begins with a scalar, compiled for these arguments."""
     begin = clock()
-    program = jax.jit(jax.value_and_grad(function)).lower(*arguments).compile()
+    program = jax.jit(function).lower(*arguments).compile()
     took = clock() - begin
     size = sum(leaf.size for leaf in jax.tree.leaves(arguments[0]))
     return Contestant(

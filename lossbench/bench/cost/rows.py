@@ -138,9 +138,14 @@ def _row(
     )
 
 
-def rows_csv(rows: Sequence[Row], machine: Mapping[str, Any]) -> str:
-    """A line a row, each with the machine and the versions, so that files can be put together."""
-    columns = [field.name for field in dataclasses.fields(Row)]
+def rows_csv(rows: Sequence[Any], machine: Mapping[str, Any]) -> str:
+    """A line a row, each with the machine and the versions, so that files can be put together.
+
+    Args:
+        rows: of one dataclass, whose fields are the columns; at least one.
+        machine: the same for all rows.
+    """
+    columns = [field.name for field in dataclasses.fields(rows[0])]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*columns, *machine])

@@ -92,14 +92,14 @@ def cost(asked: Settings, folder: Path, *, say: Callable[[str], None]) -> Measur
         say(f"peer {name} is absent: {why}")
     machine = {
         **environment.environment(),
-        "load_average": _load(),
+        "load_average": load_average(),
         "freed_memory": freed,
         **there.versions,
     }
     rows: list[Row] = []
     measured = Measured(rows, machine, there.absent)
     total = len(asked.losses) * len(asked.shapes)
-    with _no_compile_cache():
+    with no_compile_cache():
         for shape in asked.shapes:
             for name in asked.losses:
                 made = measure_case(name, shape, there, asked)
@@ -143,7 +143,7 @@ def _own(name: str, inputs: cases.Inputs) -> Iterator[Contestant]:
         yield measure.in_turns(*parts, name=APART)
 
 
-def _load() -> float | None:
+def load_average() -> float | None:
     """How many processes wanted a core in the last minute, where the system tells it."""
     try:
         return round(os.getloadavg()[0], 2)
@@ -160,14 +160,8 @@ def _write(folder: Path, measured: Measured, asked: Settings) -> None:
         "rows": [dataclasses.asdict(row) for row in rows],
     }
     files.write_json(folder / "cost.json", document)
-    _replace(folder / "cost.csv", rows_csv(rows, machine))
-    _replace(folder / "cost.md", table.markdown(rows, machine, absent, asked.command))
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    files.write_text(folder / "cost.csv", rows_csv(rows, machine))
+    files.write_text(folder / "cost.md", table.markdown(rows, machine, absent, asked.command))
 
 
 def _told(rows: Sequence[Row]) -> str:
@@ -180,7 +174,7 @@ def _told(rows: Sequence[Row]) -> str:
 
 
 @contextmanager
-def _no_compile_cache() -> Iterator[None]:
+def no_compile_cache() -> Iterator[None]:
     """Compile times are those of compiling."""
     before = jax.config.jax_enable_compilation_cache  # pyright: ignore[reportAttributeAccessIssue]
     jax.config.update("jax_enable_compilation_cache", False)

@@ -36,7 +36,7 @@ def text(rows: Sequence[Row], machine: Mapping[str, Any], absent: Mapping[str, s
     out = []
     for shape in dict.fromkeys(row.shape for row in rows):
         here = [line for line in found if line.ours.shape == shape]
-        out += [_title(shape, rows), *_aligned([_HEAD, *map(_cells, here)]), ""]
+        out += [_title(shape, rows), *aligned([_HEAD, *map(_cells, here)]), ""]
         out += [*_mean_line(here), *_failures(rows, shape), ""]
     return [*out, *_ending(found, machine, absent)]
 
@@ -49,7 +49,7 @@ def markdown(
     out = ["# Cost of the losses", "", f"`{command}`", "", NOTES, ""]
     for shape in dict.fromkeys(row.shape for row in rows):
         here = [line for line in found if line.ours.shape == shape]
-        out += [f"## {_title(shape, rows)}", "", *_piped([_HEAD, *map(_cells, here)]), ""]
+        out += [f"## {_title(shape, rows)}", "", *piped([_HEAD, *map(_cells, here)]), ""]
         out += [*_mean_line(here), "", *(f"- {line}" for line in _failures(rows, shape)), ""]
         names = dict.fromkeys(row.implementation for row in rows if row.is_peer)
         names = [n for n in names if any(line.of(n) for line in here)]
@@ -58,9 +58,9 @@ def markdown(
             everyone += [
                 (x.ours.loss, *(_peer_cell(x, name) for name in (OURS, *names))) for x in here
             ]
-            out += ["All implementations, milliseconds:", "", *_piped(everyone), ""]
+            out += ["All implementations, milliseconds:", "", *piped(everyone), ""]
     out += ["## Summary", "", *(f"- {line}" for line in _ending(found, machine, absent)), ""]
-    out += ["## Machine", "", *_piped([("what", "is"), *((k, str(v)) for k, v in machine.items())])]
+    out += ["## Machine", "", *piped([("what", "is"), *((k, str(v)) for k, v in machine.items())])]
     return "\n".join(out) + "\n"
 
 
@@ -70,7 +70,7 @@ def _accelerator(machine: Mapping[str, Any]) -> bool:
 
 def _title(shape: str, rows: Sequence[Row]) -> str:
     size = next((row.logits_bytes for row in rows if row.shape == shape and row.logits_bytes), 0)
-    return f"{shape}: {_digits(size / 1e6)} MB of logits"
+    return f"{shape}: {digits(size / 1e6)} MB of logits"
 
 
 def _cells(line: Line) -> tuple[str, ...]:
@@ -80,22 +80,22 @@ def _cells(line: Line) -> tuple[str, ...]:
     star = "*" if best and best.other_form else ""
     return (
         ours.loss,
-        _digits(ours.milliseconds),
-        _digits(ours.times_limit),
-        _digits(None if ours.temporary_bytes is None else ours.temporary_bytes / 1e6),
-        _fixed(ours.temporary_to_logits, 2),
-        _fixed(ours.exponentials, 2),
-        _fixed(ours.compile_seconds, 2),
+        digits(ours.milliseconds),
+        digits(ours.times_limit),
+        digits(None if ours.temporary_bytes is None else ours.temporary_bytes / 1e6),
+        fixed(ours.temporary_to_logits, 2),
+        fixed(ours.exponentials, 2),
+        fixed(ours.compile_seconds, 2),
         f"{best.implementation}{star}" if best else "-",
-        _digits(best.milliseconds) if best else "-",
-        _fixed(line.ratio, 2),
-        _fixed(line.saved, 2),
+        digits(best.milliseconds) if best else "-",
+        fixed(line.ratio, 2),
+        fixed(line.saved, 2),
     )
 
 
 def _peer_cell(line: Line, name: str) -> str:
     row = line.ours if name == OURS else line.of(name)
-    return _digits(row.milliseconds) + ("*" if row.other_form else "") if row else ""
+    return digits(row.milliseconds) + ("*" if row.other_form else "") if row else ""
 
 
 def _mean_line(here: Sequence[Line]) -> list[str]:
@@ -119,33 +119,40 @@ def _ending(
         ending.append("no peer was measured")
     for target, how in targets(found, accelerator=_accelerator(machine)):
         ending.append(f"target: {target}: {how}")
+    return [*ending, *doubts(machine)]
+
+
+def doubts(machine: Mapping[str, Any]) -> list[str]:
+    """What speaks against the times: a line if the machine had other work."""
     load, cores = machine.get("load_average"), machine.get("cpu_count")
-    if load and cores and load > BUSY * cores:
-        ending.append(
-            f"the machine was busy before the run (load {load:.1f} on {cores} cores): times and"
-            " ratios are not those of a quiet one"
-        )
-    return ending
+    if not load or not cores or load <= BUSY * cores:
+        return []
+    return [
+        f"the machine was busy before the run (load {load:.1f} on {cores} cores): times and"
+        " ratios are not those of a quiet one"
+    ]
 
 
-def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+def aligned(table: Sequence[Sequence[str]], left: Sequence[int] = _LEFT) -> list[str]:
+    """Rows under one another; columns of text on the left, of numbers on the right."""
     widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
     return [
         "  ".join(
-            cell.ljust(width) if k in _LEFT else cell.rjust(width)
+            cell.ljust(width) if k in left else cell.rjust(width)
             for k, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in table
     ]
 
 
-def _piped(table: Sequence[Sequence[str]]) -> list[str]:
+def piped(table: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as Markdown has them."""
     cells = [[cell.replace("|", r"\|") for cell in row] for row in table]
     head, *body = ["| " + " | ".join(row) + " |" for row in cells]
     return [head, "|" + " --- |" * len(table[0]), *body]
 
 
-def _digits(value: float | None) -> str:
+def digits(value: float | None) -> str:
     """Three significant digits, without an exponent."""
     if value is None:
         return "-"
@@ -154,5 +161,6 @@ def _digits(value: float | None) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _fixed(value: float | None, digits: int) -> str:
+def fixed(value: float | None, digits: int) -> str:
+    """So many digits after the point."""
     return "-" if value is None else f"{value:.{digits}f}"

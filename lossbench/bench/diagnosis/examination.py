@@ -167,7 +167,7 @@ def diagnose(
         shared = objective.shared
     shared = (shared,) if isinstance(shared, str) else tuple(shared)
     if variables is None:
-        variables = model.init(jax.random.key(seed), batches[0]["image"])
+        variables = dict(model.init(jax.random.key(seed), batches[0]["image"]))
     if weighting is None:
         weighting = init_weighting(objective, variables["params"], jnp.uint32(seed))
     examine = examiner(model, objective, shared)
@@ -182,20 +182,30 @@ def diagnose(
     return Diagnosis((*before, examination), shared)
 
 
+Place = Callable[[Mapping[str, Any]], dict[str, Any]]
 Examiner = Callable[[Mapping[str, Any], Any, Sequence[Mapping[str, Any]], int], Examination]
 
 
-def examiner(model: Model, objective: Objective, shared: Sequence[str] = ()) -> Examiner:
-    """A function of variables, the weighting's state, batches and the step; compiled once."""
+def examiner(
+    model: Model, objective: Objective, shared: Sequence[str] = (), *, place: Place = dict
+) -> Examiner:
+    """A function of variables, the weighting's state, batches and the step; compiled once.
+
+    Args:
+        model: takes an image and gives a dict of outputs.
+        objective: whose terms.
+        shared: patterns of the names of the parameters that gradients are taken of; all by default.
+        place: brings a batch to the device; one is there at a time.
+    """
     measure: Measure = measurement(model, objective, shared)
     forward = jax.jit(functools.partial(apply_in_training, model=model))
     probe = jax.jit(functools.partial(probe_terms, objective=objective))
 
     def probed(variables: Mapping[str, Any], batches: Sequence[Any], step: int) -> Probes:
         rows = []
-        for i, batch in enumerate(batches):
+        for i, batch in enumerate(map(place, batches)):
             outputs, _ = forward(variables, batch["image"])
-            rows.append(probe_row(probe(outputs, dict(batch), jnp.asarray(step)), step=i))
+            rows.append(probe_row(probe(outputs, batch, jnp.asarray(step)), step=i))
         return {name: [row["terms"][name] for row in rows] for name in objective.terms}
 
     def examine(
@@ -204,7 +214,7 @@ def examiner(model: Model, objective: Objective, shared: Sequence[str] = ()) -> 
         batches: Sequence[Mapping[str, Any]],
         step: int,
     ) -> Examination:
-        now = moment(measure(variables, weighting, batches, step), objective)
+        now = moment(measure(variables, weighting, map(place, batches), step), objective)
         found = findings(now, {})
         if any(one.kind in ("dead", "saturated", "drowned") for one in found):
             # Only now: it is a program of its own, and most objectives need none.

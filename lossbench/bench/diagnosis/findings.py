@@ -84,6 +84,20 @@ def opposite(pair: Pair) -> bool:
     return pair.batches > 0 and pair.highest <= -SAME
 
 
+def repeats(moment: Moment) -> dict[str, Pair]:
+    """Terms whose gradient is an earlier one's, or its opposite, each with the pair that says so.
+
+    Of terms without a gradient or a weight there is no saying.
+    """
+    there = {term.name for term in weighing(moment)}
+    found: dict[str, Pair] = {}
+    for pair in moment.pairs:  # the first of a pair comes first in the objective
+        known = {pair.first, pair.second} <= there and pair.first not in found
+        if known and (identical(pair) or opposite(pair)):
+            found.setdefault(pair.second, pair)
+    return found
+
+
 def conflicting(pair: Pair) -> bool:
     """Whether two gradients are mostly against each other."""
     mostly = pair.batches > 0 and pair.against >= MOSTLY * pair.batches
@@ -102,7 +116,8 @@ def number(value: float, digits: int = 3) -> str:
     if not math.isfinite(value) or value == 0:
         return f"{value:g}"
     rounded = float(f"{value:.{digits - 1}e}")
-    return f"{rounded:.0f}" if 1000 <= abs(rounded) < 1e6 else f"{rounded:.{digits}g}"
+    whole = 10**digits <= abs(rounded) < 1e6
+    return f"{rounded:.0f}" if whole else f"{rounded:.{digits}g}"
 
 
 def percent(share: float) -> str:
@@ -117,18 +132,22 @@ def percent(share: float) -> str:
     value = 100 * share
     rest = min(abs(value), abs(100 - value))
     digits = 0 if rest >= 10 or rest == 0 else 1 if rest >= 0.05 else 2
-    text = f"{value:.{digits}f}"
-    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
+    # Adding 0 makes a 0 of a negative one.
+    return f"{round(value, digits) + 0.0:.{digits}f}".removesuffix(".00").removesuffix(".0") + " %"
 
 
 def _not_finite(moment: Moment) -> list[Finding]:
+    if not math.isfinite(moment.measured.length):
+        names = tuple(term.name for term in moment.terms)
+        text = "The parameters are not finite: the training has diverged, and no term can be told."
+        return [Finding("not finite", names, text)]
     found = []
     for i, term in enumerate(moment.terms):
         wrong = moment.batches - term.finite
         if not wrong:
             continue
         values = [v for v in moment.measured.values[:, i] if not math.isfinite(v)]
-        what = f"{values[0]:g}" if values else "finite, but its gradient is not,"
+        what = _spelled(values[0]) if values else "finite, but its gradient is not,"
         others = " The other terms were measured without it." if len(moment.terms) > 1 else ""
         found.append(
             Finding(
@@ -186,8 +205,9 @@ def _dead_reason(name: str, probes: Sequence[Mapping[str, float]]) -> str:
 
 
 def _twins(moment: Moment) -> list[Finding]:
+    """Terms that are another, or its opposite; of several equals each is said once."""
     found = []
-    for pair in moment.pairs:
+    for pair in repeats(moment).values():
         names = (pair.first, pair.second)
         if identical(pair):
             # Of constant ratio, one is the other times a number, and can take over its weight.
@@ -202,7 +222,7 @@ def _twins(moment: Moment) -> list[Finding]:
                     f"same direction on {_every(pair.batches)}{apart}; one of them is enough.",
                 )
             )
-        elif opposite(pair):
+        else:
             found.append(
                 Finding(
                     "opposite",
@@ -267,6 +287,7 @@ def _drowned(moment: Moment, probes: Probes) -> list[Finding]:
 
 def _conflicts(moment: Moment) -> list[Finding]:
     """Pairs that pull against each other; a weighting of gradients is what helps there."""
+    told = repeats(moment)
     return [
         Finding(
             "conflict",
@@ -277,7 +298,7 @@ def _conflicts(moment: Moment) -> list[Finding]:
             "of gradients such as 'upgrad' or 'pcgrad' keeps a step from making either worse.",
         )
         for pair in moment.pairs
-        if conflicting(pair)
+        if conflicting(pair) and pair.first not in told and pair.second not in told
     ]
 
 
@@ -292,8 +313,8 @@ def _noise(moment: Moment) -> list[Finding]:
                     (term.name,),
                     f"{term.name!r} is mostly noise: the mean of its gradient over "
                     f"{term.finite} batches cannot be told from 0 (signal to noise "
-                    f"{number(term.signal_to_noise, 2)} a batch); larger batches, or a larger "
-                    "weight late, help it more than a larger weight now.",
+                    f"{number(term.signal_to_noise, 2)} a batch); more batches would tell more, "
+                    "and larger ones would train it better.",
                 )
             )
     return found
@@ -323,8 +344,12 @@ def _weighted_by(term: TermFacts) -> str:
     return "" if weight == 1 else f", times its weight of {number(weight)},"
 
 
+def _spelled(value: float) -> str:
+    return "NaN" if math.isnan(value) else "infinite" if value > 0 else "minus infinity"
+
+
 def _of(some: int, batches: int) -> str:
-    return f"{some} of {batches} batches" if batches > 1 else "the one batch"
+    return _every(batches) if some == batches else f"{some} of {batches} batches"
 
 
 def _every(batches: int) -> str:

@@ -110,6 +110,7 @@ class Moment:
         batches: how many were looked at.
         terms: in the order of the objective.
         pairs: each two terms once.
+        weighted: whether the objective has a weighting beside the terms' own weights.
         measured: the numbers behind it.
     """
 
@@ -117,6 +118,7 @@ class Moment:
     batches: int
     terms: tuple[TermFacts, ...]
     pairs: tuple[Pair, ...]
+    weighted: bool
     measured: Measured
 
     def term(self, name: str) -> TermFacts:
@@ -165,7 +167,8 @@ def moment(measured: Measured, objective: Objective) -> Moment:
             )
         )
     pairs = [_pair(measured, i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
-    return Moment(measured.step, len(norms), tuple(facts), tuple(pairs), measured)
+    weighted = objective.weighting is not None
+    return Moment(measured.step, len(norms), tuple(facts), tuple(pairs), weighted, measured)
 
 
 def signal_to_noise(mean_square: float, deviations: float, batches: int) -> float:
@@ -222,7 +225,7 @@ def shares_along(along: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def lower_bound(term: Term) -> float:
     """The least value that a term's loss can have; NaN for a loss that the catalog lacks."""
-    rows = {row.function: row for row in losses.CATALOG.values()}
+    rows = {inspect.unwrap(row.function): row for row in losses.CATALOG.values()}
     row = rows.get(inspect.unwrap(getattr(term.loss, "func", term.loss)))
     return math.nan if row is None else row.lower_bound
 

@@ -3,6 +3,13 @@
 A term's weight is set to 1 over the norm of its gradient, so that weighted gradients are of one
 length; of two terms each has half of the update then, exactly. The term in the middle keeps the
 weight it has, so that the size of the update stays what it was.
+
+Segment Anything's 20 : 1 of focal and Dice is what this gives for a mask that covers 4 % of the
+image and has been found to about a pixel: focal is a mean over the image, Dice a ratio over the
+mask, so at unsure edges Dice's gradient is larger by nearly 1 over the mask's share. A small U-Net
+on discs of 2, 5 and 10 % of 64 x 64 pixels, trained at 20 : 1, had ratios of 44, 24 and 14 (medians
+over two seeds and steps 100 to 400). Before training it is the other way round: with every logit at
+0 the background makes focal's gradient the larger, in that U-Net up to ten times.
 """
 
 import dataclasses
@@ -11,7 +18,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lossbench.bench.diagnosis.findings import dominating, identical, number, weighing
+from lossbench.bench.diagnosis.findings import (
+    dominating,
+    identical,
+    number,
+    repeats,
+    weighing,
+)
 from lossbench.bench.diagnosis.moment import Moment, Pair, TermFacts, shares
 
 # Weights within this factor of the proposed ones are as good: norms over batches vary more.
@@ -54,6 +67,11 @@ class Proposal:
     reference: str
     balanced: bool
 
+    @property
+    def kept(self) -> tuple[Proposed, ...]:
+        """The terms that are balanced, those of the ratio."""
+        return tuple(term for term in self.terms if term.weight and not math.isnan(term.share))
+
     def weights(self) -> dict[str, float]:
         """The proposed weight of each term by its name."""
         return {term.name: term.weight for term in self.terms}
@@ -61,8 +79,8 @@ class Proposal:
 
 def propose(moment: Moment) -> Proposal:
     """Weights that balance the gradients of the terms that have one, of copies the first only."""
-    copies = _copies(moment)
-    balanced = [term for term in weighing(moment) if term.name not in copies]
+    repeated = repeats(moment)
+    balanced = [term for term in weighing(moment) if term.name not in repeated]
     if not balanced:
         kept = tuple(_left_out(term, moment) for term in moment.terms)
         return Proposal(kept, "", "", balanced=False)
@@ -73,10 +91,10 @@ def propose(moment: Moment) -> Proposal:
     proposed = []
     for term in moment.terms:
         if term.name in exact:
-            text = _reason(term, reference, rounded, alone=len(balanced) == 1)
+            text = _reason(term, reference, rounded, among=len(balanced))
             new = Proposed(term.name, term.weight, rounded[term.name], then[term.name], text)
-        elif term.name in copies:
-            text = _drop(term, copies[term.name])
+        elif term.name in repeated:
+            text = _drop(term, repeated[term.name])
             new = Proposed(term.name, term.weight, 0.0, 0.0, text)
         else:
             new = _left_out(term, moment)
@@ -89,18 +107,8 @@ def propose(moment: Moment) -> Proposal:
         tuple(proposed),
         _ratio([exact[name] for name in names]) if len(names) > 1 else "",
         reference.name,
-        balanced=close and not copies,
+        balanced=close and not repeated,
     )
-
-
-def _copies(moment: Moment) -> dict[str, Pair]:
-    """Terms that repeat an earlier one, each with the pair that says so."""
-    there = {term.name for term in weighing(moment)}
-    copies: dict[str, Pair] = {}
-    for pair in moment.pairs:  # the first of a pair comes first in the objective
-        if identical(pair) and {pair.first, pair.second} <= there and pair.first not in copies:
-            copies.setdefault(pair.second, pair)
-    return copies
 
 
 def _reference(balanced: list[TermFacts], first: TermFacts | None) -> TermFacts:
@@ -117,9 +125,9 @@ def _shares(moment: Moment, weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def _reason(
-    term: TermFacts, reference: TermFacts, weights: Mapping[str, float], *, alone: bool
+    term: TermFacts, reference: TermFacts, weights: Mapping[str, float], *, among: int
 ) -> str:
-    if alone:
+    if among == 1:
         return f"{term.name!r} has the update for itself: its weight only scales the step."
     if term is reference:
         return (
@@ -128,27 +136,27 @@ def _reason(
         )
     times = reference.norm / term.norm
     if 1 / 1.05 < times < 1.05:
-        compared, ratio = f"as large as {reference.name!r}'s", "1 : 1"
+        compared, ratio = f"as large as that of {reference.name!r}", "1 : 1"
     else:
         size = "smaller" if times > 1 else "larger"
-        compared = f"{number(max(times, 1 / times))} times {size} than {reference.name!r}'s"
+        compared = f"{number(max(times, 1 / times))} times {size} than that of {reference.name!r}"
         ratio = _ratio([times, 1.0])
-    text = (
-        f"{term.name!r}: its gradient is {compared}, so {ratio} gives both the same length in "
-        f"the update"
-    )
+    what = "share of the update" if among == 2 else "length in the update"
+    text = f"{term.name!r}: its gradient is {compared}, so {ratio} gives both the same {what}"
     change = weights[term.name] / term.weight
-    if not 1 / GOOD_ENOUGH <= change <= GOOD_ENOUGH:
-        text += f"; its weight of {number(term.weight)} is {_times_off(change)}"
+    if change > GOOD_ENOUGH:
+        text += f"; that is {number(change, 2)} times its weight of {number(term.weight)}"
+    elif change < 1 / GOOD_ENOUGH:
+        text += f"; its weight of {number(term.weight)} is {number(1 / change, 2)} times that"
     return f"{text}."
 
 
-def _times_off(change: float) -> str:
-    by = number(max(change, 1 / change), 2)
-    return f"{by} times too small" if change > 1 else f"{by} times too large"
-
-
 def _drop(term: TermFacts, pair: Pair) -> str:
+    if not identical(pair):
+        return (
+            f"{term.name!r}: it undoes what {pair.first!r} does, so it is left out here; if it is "
+            "the one that is meant, drop the other."
+        )
     text = f"{term.name!r}: it has the gradient of {pair.first!r}, so it can be dropped"
     if pair.ratio_spread <= 1.01:
         instead = number(term.weight * pair.ratio)

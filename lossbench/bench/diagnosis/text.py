@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from lossbench.bench.diagnosis.examination import Diagnosis, Examination
 from lossbench.bench.diagnosis.findings import number, percent
-from lossbench.bench.diagnosis.moment import Moment, TermFacts
+from lossbench.bench.diagnosis.moment import Moment, Pair, TermFacts
 from lossbench.bench.tables import plain
 
 # What heads a column, and what is in it.
@@ -25,7 +25,8 @@ READING = (
     "gradient: norm, root of the mean square over batches, without weight; signal/noise: squared "
     "norm of its expectation over its variance from batch to batch, both unbiased.",
     "weighted: the gradient's norm times the weight; share: of the update, the inner product of "
-    "the weighted gradient with it over its squared norm; below 0 it works against it.",
+    "the weighted gradient with it over its squared norm; below 0 it works against it. Shares add "
+    "up to 100 %, but for those under a transformation of gradients that is no weighted sum.",
 )
 
 
@@ -42,16 +43,17 @@ def cosine_rows(moment: Moment) -> list[list[str]]:
     def entry(first: str, second: str) -> str:
         if first == second:
             return "1" if moment.term(first).live else "–"
-        pair = moment.pair(first, second)
-        return f"{cosine(pair.cosine)} ({cosine(pair.batch_cosine)})"
+        return cosine_entry(moment.pair(first, second))
 
     head = ["cosine", *map(plain, names)]
     return [head, *([plain(a), *(entry(a, b) for b in names)] for a in names)]
 
 
-def cosine(value: float) -> str:
-    """Two decimals: -0.31."""
-    return "–" if math.isnan(value) else f"{value:.2f}".replace("-0.00", "0.00")
+def cosine_entry(pair: Pair) -> str:
+    """Of the mean gradients, in brackets the mean over batches: "-0.31 (-0.20)"."""
+    if math.isnan(pair.batch_cosine):
+        return "–"
+    return f"{_cosine(pair.cosine)} ({_cosine(pair.batch_cosine)})"
 
 
 def heading(diagnosis: Diagnosis, moment: Moment) -> str:
@@ -63,25 +65,31 @@ def heading(diagnosis: Diagnosis, moment: Moment) -> str:
     return f"Step {moment.step}, {batches}, gradients of {of}"
 
 
-def proposal_lines(examination: Examination) -> list[str]:
-    """Proposed weights, a sentence each, headed by their ratio."""
+def proposal_heads(examination: Examination) -> list[str]:
+    """What the proposed weights come to together."""
     proposal = examination.proposal
+    if not proposal.reference:
+        return ["No term has a gradient and a weight: there is nothing to balance."]
     lines = []
     if proposal.ratio:
         then = [
             f"{plain(term.name)} {number(term.weight)} ({percent(term.share)} of the update)"
-            for term in proposal.terms
-            if not math.isnan(term.share) and term.weight
+            for term in proposal.kept
         ]
         lines.append(f"{', '.join(then)}; a ratio of {proposal.ratio}.")
-        if proposal.balanced:
-            lines.append(
-                "The weights as they are come near enough to that: no gradient is half as large "
-                "again as it is there."
-            )
-    elif not proposal.reference:
-        lines.append("No term has a gradient and a weight: there is nothing to balance.")
-    return [*lines, *(plain(term.text) for term in proposal.terms)]
+    if proposal.ratio and proposal.balanced:
+        lines.append(
+            "The weights as they are come near enough to that: none is off by half as much again."
+        )
+    if examination.moment.weighted:
+        lines.append("That is for a sum of the terms, without the weighting that they have.")
+    return lines
+
+
+def proposal_lines(examination: Examination) -> list[str]:
+    """Proposed weights together, then a sentence on each."""
+    reasons = [plain(term.text) for term in examination.proposal.terms]
+    return [*proposal_heads(examination), *reasons]
 
 
 def text(diagnosis: Diagnosis) -> str:
@@ -126,6 +134,10 @@ def _found(examination: Examination) -> list[str]:
 
 def _items(sentences: Sequence[str]) -> list[str]:
     return [f"- {sentence}" for sentence in sentences]
+
+
+def _cosine(value: float) -> str:
+    return "–" if math.isnan(value) else f"{round(value, 2) + 0.0:.2f}"
 
 
 def _weight(term: TermFacts) -> str:
