@@ -12,6 +12,7 @@ from jaxtyping import install_import_hook
 # Tests run each of thousands of small programs a few times: what they take is compiling. Without
 # LLVM's optimizations, and with XLA's plain emitters, that takes a fifth. XLA's own passes, which
 # change what is computed, are the same. XLA reads this once; the processes of tests inherit it.
+# `XLA_FLAGS= make test` compiles as users do, as the torture suite always does for each loss.
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 )

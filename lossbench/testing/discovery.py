@@ -33,6 +33,7 @@ def subject_of(
     where: str | None = "auto",
     ignored: int | None = None,
     probabilities: bool = False,
+    compiler_options: Mapping[str, Any] | None = None,
 ) -> Subject:
     """The loss with conventions under which it runs, and tells right from wrong if any do.
 
@@ -47,6 +48,7 @@ def subject_of(
         where: the name of the mask argument; None for none; "auto" looks in the signature.
         ignored: the class id that is not counted, for losses without a mask argument.
         probabilities: true if the loss takes the softmax (one channel: sigmoid) of the logits.
+        compiler_options: XLA's for its programs, by name; default: those of the process.
 
     Raises:
         ValueError: if the loss runs under no convention; it says what each try gave.
@@ -89,7 +91,9 @@ def subject_of(
     def engine_of(classes: int, compiled: bool, **extra: Any) -> Engine:
         given = options_of(classes, extra)
         apply = _apply(loss, given, where, swapped=swapped, probabilities=probabilities)
-        return TorchEngine(apply) if torch else JaxEngine(apply, compiled=compiled)
+        if torch:
+            return TorchEngine(apply)
+        return JaxEngine(apply, compiled=compiled, compiler_options=compiler_options)
 
     def build(form: Form, compiled: bool, **extra: Any) -> Subject:
         per_class = form.classes if callable(options) else 0

@@ -1,6 +1,8 @@
 """Evaluates a JAX loss, compiled where it can be."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,7 @@ class JaxEngine:
     Args:
         apply: the loss, of the array to differentiate and a tuple of the others.
         compiled: false to run without `jax.jit`, for losses that cannot be traced.
+        compiler_options: XLA's, by name; default: those of the process.
 
     Attributes:
         program: the loss under `jax.jit`.
@@ -26,7 +29,13 @@ class JaxEngine:
 
     library = "JAX"
 
-    def __init__(self, apply: Callable, *, compiled: bool = True):
+    def __init__(
+        self,
+        apply: Callable,
+        *,
+        compiled: bool = True,
+        compiler_options: Mapping[str, Any] | None = None,
+    ):
         self.apply = apply
         self.traces = 0
 
@@ -34,9 +43,10 @@ class JaxEngine:
             self.traces += 1
             return apply(x, rest)
 
-        self.program = jax.jit(apply)
-        self.gradient_program = jax.jit(with_gradient(counted, jnp.mean))
-        wrap = jax.jit if compiled else (lambda f: f)
+        jit = functools.partial(jax.jit, compiler_options=compiler_options)
+        self.program = jit(apply)
+        self.gradient_program = jit(with_gradient(counted, jnp.mean))
+        wrap = jit if compiled else (lambda f: f)
         self._value = self.program if compiled else apply
         self._mean = self.gradient_program if compiled else with_gradient(apply, jnp.mean)
         self._total = wrap(with_gradient(apply, jnp.sum))

@@ -56,23 +56,25 @@ MEMORY = {"lovasz_softmax": 2.4, "lovasz_hinge": 2.4, "neighbor_aware_calibratio
 MEMORY |= {"hausdorff_er": 4.5, "cl_dice": 3.3}
 
 
-@pytest.fixture(scope="module", params=losses.CATALOG)
-def subject(request):
-    """One loss after the other: both tests of it share what is compiled."""
-    name = request.param
-    found = subject_of(losses.get(name), options=OPTIONS.get(name))
+# XLA's defaults, which users have; `tests/conftest.py` says why tests have others.
+AS_USERS = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+
+
+def subject(name, **settings):
+    found = subject_of(losses.get(name), options=OPTIONS.get(name), **settings)
     limits = {"special_background": name in BACKGROUND, "memory_limit": MEMORY.get(name, 1.35)}
     return with_limits(found, name=name, **limits)
 
 
-def test_quick_checks(subject):
-    checks = set(QUICK) - EXEMPT.get(subject.name, set())
-    verdict = check_subject(subject, only=checks)
+@pytest.mark.parametrize("name", losses.CATALOG)
+def test_quick_checks_of_programs_as_users_compile_them(name):
+    checks = set(QUICK) - EXEMPT.get(name, set())
+    verdict = check_subject(subject(name, compiler_options=AS_USERS), only=checks)
     assert verdict.passed, str(verdict)
 
 
 @pytest.mark.long
-def test_all_other_checks(subject):
-    checks = set(CHECKS) - set(QUICK) - EXEMPT.get(subject.name, set())
-    verdict = check_subject(subject, only=checks)
+@pytest.mark.parametrize("name", losses.CATALOG)
+def test_every_check(name):
+    verdict = check_subject(subject(name), only=set(CHECKS) - EXEMPT.get(name, set()))
     assert verdict.passed, str(verdict)
