@@ -1,6 +1,5 @@
 """Evaluates a JAX loss, compiled where it can be."""
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -43,7 +42,11 @@ class JaxEngine:
             self.traces += 1
             return apply(x, rest)
 
-        jit = functools.partial(jax.jit, compiler_options=compiler_options)
+        xla = None if compiler_options is None else dict(compiler_options)
+
+        def jit(function: Callable) -> Callable:
+            return jax.jit(function, compiler_options=xla)
+
         self.program = jit(apply)
         self.gradient_program = jit(with_gradient(counted, jnp.mean))
         wrap = jit if compiled else (lambda f: f)
