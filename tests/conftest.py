@@ -27,6 +27,12 @@ install_import_hook(["lossbench.losses", "lossbench.ops", "lossbench.metrics"], 
 collect_ignore_glob = ["*/make_*.py"]
 
 
+@pytest.fixture(scope="session")
+def as_users():
+    """XLA's defaults, which users have, for tests that mean the very bits: `compiler_options`."""
+    return {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _compiled():
     """What a file compiled ends with the file, in memory and in a cache it switched on.

@@ -56,10 +56,6 @@ MEMORY = {"lovasz_softmax": 2.4, "lovasz_hinge": 2.4, "neighbor_aware_calibratio
 MEMORY |= {"hausdorff_er": 4.5, "cl_dice": 3.3}
 
 
-# XLA's defaults, which users have; `tests/conftest.py` says why tests have others.
-AS_USERS = {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
-
-
 def subject(name, **settings):
     found = subject_of(losses.get(name), options=OPTIONS.get(name), **settings)
     limits = {"special_background": name in BACKGROUND, "memory_limit": MEMORY.get(name, 1.35)}
@@ -67,9 +63,9 @@ def subject(name, **settings):
 
 
 @pytest.mark.parametrize("name", losses.CATALOG)
-def test_quick_checks_of_programs_as_users_compile_them(name):
+def test_quick_checks_of_programs_as_users_compile_them(name, as_users):
     checks = set(QUICK) - EXEMPT.get(name, set())
-    verdict = check_subject(subject(name, compiler_options=AS_USERS), only=checks)
+    verdict = check_subject(subject(name, compiler_options=as_users), only=checks)
     assert verdict.passed, str(verdict)
 
 
