@@ -1,5 +1,6 @@
 """Strict JAX for every test: four virtual CPU devices, no silent rank promotion, checked shapes."""
 
+import os
 import subprocess
 import sys
 
@@ -8,6 +9,13 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from jaxtyping import install_import_hook
 
+# Tests run each of thousands of small programs a few times: what they take is compiling. Without
+# LLVM's optimizations, and with XLA's plain emitters, that takes a fifth. XLA's own passes, which
+# change what is computed, are the same. XLA reads this once; the processes of tests inherit it.
+# `XLA_FLAGS= make test` compiles as users do, as the torture suite always does for each loss.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+)
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -17,6 +25,12 @@ install_import_hook(["lossbench.losses", "lossbench.ops", "lossbench.metrics"], 
 
 # Scripts that write what other libraries compute; they need those libraries.
 collect_ignore_glob = ["*/make_*.py"]
+
+
+@pytest.fixture(scope="session")
+def as_users():
+    """XLA's defaults, which users have, for tests that mean the very bits: `compiler_options`."""
+    return {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True}
 
 
 @pytest.fixture(autouse=True, scope="module")

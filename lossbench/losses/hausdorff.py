@@ -326,7 +326,10 @@ def _eroded(
         before = lax.slice_in_dim(padded, 0, size, axis=axis)
         after = lax.slice_in_dim(padded, 2, size + 2, axis=axis)
         around = around + before + after
-    left = jax.nn.relu(around / (1 + 2 * len(axes)) - 0.5)
+    count = 1 + 2 * len(axes)
+    # Half of them taken off first: a product and then a difference may be rounded once or twice, by
+    # program and machine, and the derivative of a maximum looks for the very number.
+    left = jax.nn.relu(around - count / 2) / count
     if counted is not None:  # what is masked is as what lies beyond the border
         left = jnp.where(counted, left, 0)
     there = None if counted is None else jnp.broadcast_to(counted, left.shape)

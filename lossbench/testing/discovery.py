@@ -1,6 +1,7 @@
 """Finds out how a loss wants to be called: by its signature, then by trying."""
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -32,6 +33,7 @@ def subject_of(
     where: str | None = "auto",
     ignored: int | None = None,
     probabilities: bool = False,
+    compiler_options: Mapping[str, Any] | None = None,
 ) -> Subject:
     """The loss with conventions under which it runs, and tells right from wrong if any do.
 
@@ -46,6 +48,7 @@ def subject_of(
         where: the name of the mask argument; None for none; "auto" looks in the signature.
         ignored: the class id that is not counted, for losses without a mask argument.
         probabilities: true if the loss takes the softmax (one channel: sigmoid) of the logits.
+        compiler_options: XLA's for its programs, by name; default: those of the process.
 
     Raises:
         ValueError: if the loss runs under no convention; it says what each try gave.
@@ -81,28 +84,46 @@ def subject_of(
     swapped = len(names) == 2 and names[0] in TRUTHS and names[1] in PREDICTIONS
     option_names = tuple(loss.parameters() if torch else parameters)
 
-    def build(form: Form, compiled: bool, extra: Mapping[str, Any]) -> Subject:
-        given = {**(options(form.classes) if callable(options) else options or {}), **extra}
+    def options_of(classes: int, extra: Mapping[str, Any]) -> dict[str, Any]:
+        return {**(options(classes) if callable(options) else options or {}), **extra}
+
+    @functools.cache  # forms that differ in their arrays only share what is compiled
+    def engine_of(classes: int, compiled: bool, **extra: Any) -> Engine:
+        given = options_of(classes, extra)
         apply = _apply(loss, given, where, swapped=swapped, probabilities=probabilities)
-        engine: Engine = TorchEngine(apply) if torch else JaxEngine(apply, compiled=compiled)
-        title = name or getattr(loss, "name", None) or getattr(loss, "__name__", str(loss))
-        return Subject(title, engine, form, parameters=option_names, options=given)
+        if torch:
+            return TorchEngine(apply)
+        return JaxEngine(apply, compiled=compiled, compiler_options=compiler_options)
+
+    def build(form: Form, compiled: bool, **extra: Any) -> Subject:
+        per_class = form.classes if callable(options) else 0
+        return Subject(
+            name or getattr(loss, "name", None) or getattr(loss, "__name__", str(loss)),
+            engine_of(per_class, compiled, **extra),
+            form,
+            parameters=option_names,
+            options=options_of(form.classes, extra),
+            traces=torch or compiled,
+        )
+
+    def that_traces(form: Form) -> Subject:
+        subject = build(form, compiled=not torch)
+        return subject if torch or _traces(subject) else build(form, compiled=False)
 
     forms = [
         base._replace(classes=c, labels=y)
         for c in ((classes,) if classes else (3, 2, 1))
         for y in ((labels,) if labels else _order(torch))
     ]
-    form = _that_runs(lambda form: build(form, False, {}), forms)
-    compiled = not torch and _traces(build(form, False, {}))
-    value = build(form, False, {})
-    kind = kind_of(value.engine.value(*value.plain()), cases.BATCH)
+    found = _that_runs(that_traces, forms)
+    kind = kind_of(found.engine.value(*found.plain()), cases.BATCH)
+    compiled = found.traces and not torch
 
-    def rebuild(form: Form = form, **extra: Any) -> Subject:
-        again = build(form, compiled, extra)
-        return dataclasses.replace(again, kind=kind, rebuild=rebuild, traces=torch or compiled)
+    def rebuild(form: Form = found.segmentation, **extra: Any) -> Subject:
+        again = build(form, compiled, **extra)
+        return dataclasses.replace(again, kind=kind, rebuild=rebuild)
 
-    return rebuild(_with_mask(rebuild, form))
+    return rebuild(_with_mask(rebuild, found.segmentation))
 
 
 def subject_of_inputs(
@@ -218,7 +239,7 @@ def _probabilities(x: jax.Array) -> jax.Array:
     return jax.nn.sigmoid(x) if x.shape[-1] == 1 else jax.nn.softmax(x)
 
 
-def _that_runs(build: Callable[[Form], Subject], forms: list[Form]) -> Form:
+def _that_runs(build: Callable[[Form], Subject], forms: list[Form]) -> Subject:
     """The first form under which right costs less than wrong; else the first that runs."""
     runs, errors = [], {}
     for form in forms:
@@ -235,8 +256,8 @@ def _that_runs(build: Callable[[Form], Subject], forms: list[Form]) -> Form:
             tries.append(f"{form.classes} x {form.labels}")
             continue
         if right < wrong:
-            return form
-        runs.append(form)
+            return subject
+        runs.append(subject)
     if not runs:
         lines = "\n".join(f"  {error} ({', '.join(tries)})" for error, tries in errors.items())
         raise ValueError(f"the loss runs with no number of classes and form of labels:\n{lines}")

@@ -1,6 +1,7 @@
 """Evaluates a JAX loss, compiled where it can be."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,19 +13,45 @@ from lossbench.testing.engine import Arrays, Result
 class JaxEngine:
     """Evaluates `apply(x, rest)`; see `Engine`.
 
+    Compiling is what a check costs, so all checks share the programs of one engine.
+
     Args:
         apply: the loss, of the array to differentiate and a tuple of the others.
         compiled: false to run without `jax.jit`, for losses that cannot be traced.
+        compiler_options: XLA's, by name; default: those of the process.
+
+    Attributes:
+        program: the loss under `jax.jit`.
+        gradient_program: its value and the gradient of its mean under `jax.jit`.
+        traces: how often that program has been traced.
     """
 
     library = "JAX"
 
-    def __init__(self, apply: Callable, *, compiled: bool = True):
+    def __init__(
+        self,
+        apply: Callable,
+        *,
+        compiled: bool = True,
+        compiler_options: Mapping[str, Any] | None = None,
+    ):
         self.apply = apply
-        self.compiled = compiled
-        wrap = jax.jit if compiled else (lambda f: f)
-        self._value = wrap(apply)
-        self._mean = wrap(with_gradient(apply, jnp.mean))
+        self.traces = 0
+
+        def counted(x, rest):
+            self.traces += 1
+            return apply(x, rest)
+
+        xla = None if compiler_options is None else dict(compiler_options)
+
+        def jit(function: Callable) -> Callable:
+            return jax.jit(function, compiler_options=xla)
+
+        self.program = jit(apply)
+        self.gradient_program = jit(with_gradient(counted, jnp.mean))
+        wrap = jit if compiled else (lambda f: f)
+        self._value = self.program if compiled else apply
+        self._mean = self.gradient_program if compiled else with_gradient(apply, jnp.mean)
         self._total = wrap(with_gradient(apply, jnp.sum))
         self._second = wrap(self._along)
 
@@ -81,8 +108,9 @@ def with_gradient(apply: Callable, reduce: Callable, *, objective_only: bool = F
 
 
 def _cast(array: np.ndarray, dtype: str) -> jax.Array:
+    # Cast by NumPy, and put: `jnp.asarray` compiles a program for each shape.
     floating = jnp.issubdtype(array.dtype, jnp.floating)
-    return jnp.asarray(array, jnp.dtype(dtype) if floating else array.dtype)
+    return jax.device_put(array.astype(jnp.dtype(dtype)) if floating else array)
 
 
 def _float64(array: jax.Array) -> np.ndarray:

@@ -12,6 +12,8 @@ from lossbench.testing.verdict import FAILED, Finding, failed, not_applicable, p
 TOLERANCE = 1e-3  # of a value from half precision
 LARGE = (256, 256, 257)  # beyond 2^24, where float32 stops counting
 LARGE_FLAT = (4096, 4112)
+PART, PART_FLAT = (16, 16, 257), (64, 16)
+FEW = (4, 8)
 
 
 def float16(subject: Subject) -> Finding:
@@ -26,9 +28,10 @@ def bfloat16(subject: Subject) -> Finding:
 
 def _half(subject: Subject, dtype: str) -> Finding:
     """Finite, and near the value that float32 gives for the very same inputs."""
-    wrong = first_not_finite(subject, cases.saturated(subject.random()), dtype)
-    if wrong:
+    saturated = cases.saturated(subject.random())
+    if wrong := first_not_finite(subject, saturated, dtype):
         return failed(wrong)
+    given = subject.evaluate(next(iter(saturated.values())), dtype=dtype).value_dtype
     if subject.takes_mask:
         case = cases.part_masked(subject.random())
         rubbish = cases.soiled(case, np.nan, harmless(subject, 255))
@@ -37,7 +40,7 @@ def _half(subject: Subject, dtype: str) -> Finding:
     # Half a million pixels of one example: more than float16 can hold, or bfloat16 count.
     small = cases.random(subject.classes, batch=1, space=(32, 32))
     easy = small._replace(logits=small.logits / 4 + 2.5 * cases.signs(small.ids, subject.classes))
-    worst, given = 0.0, subject.evaluate(small, dtype=dtype).value_dtype
+    worst = 0.0
     for kind, case in {"ordinary": small, "good": easy}.items():
         case = cases.tiled(case._replace(logits=_rounded(case.logits, dtype)), (23, 23))
         pixels = f"{case.ids.size} pixels ({kind} predictions)"
@@ -60,7 +63,7 @@ def sums(subject: Subject) -> Finding:
         return not_applicable("the sum over pixels is left to the caller")
     # Counts of one byte overflow before the part of the next comparison is full. So few pixels feel
     # a smoothing constant more than in proportion, hence the tolerance.
-    bytes_wrong = _tiled(other, (4, 8), (16, 64), "2^10 pixels", tolerance=0.25)
+    bytes_wrong = _tiled(other, FEW, (16, 64), "2^10 pixels", tolerance=0.25)
     if bytes_wrong.state == FAILED:
         return bytes_wrong
     return _tiled(other, (50, 20), (500, 540), "2^18 pixels")
@@ -72,10 +75,10 @@ def large_sums(subject: Subject) -> Finding:
     if other.kind == PIXELS:
         return not_applicable("the sum over pixels is left to the caller")
     try:
-        other.value(cases.random(other.classes, batch=1, space=(2, 2, 3)))
+        other.value(cases.random(other.classes, batch=1, space=PART))
     except Exception:  # many losses take two axes of space only
-        return _tiled(other, (64, 16), LARGE_FLAT, "2^24 pixels")
-    return _tiled(other, (16, 16, 257), LARGE, "256^3 voxels")
+        return _tiled(other, PART_FLAT, LARGE_FLAT, "2^24 pixels")
+    return _tiled(other, PART, LARGE, "256^3 voxels")
 
 
 def _few_classes(subject: Subject) -> Subject:
@@ -85,7 +88,7 @@ def _few_classes(subject: Subject) -> Subject:
     assert subject.rebuild is not None
     other = subject.rebuild(subject.segmentation._replace(classes=2))
     try:
-        other.value(other.random())
+        other.value(other.random(batch=1, space=FEW))
     except Exception:  # a loss of so many classes only
         return subject
     return other

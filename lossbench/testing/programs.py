@@ -9,7 +9,7 @@ from jax.sharding import AxisType
 
 from lossbench.testing.cases import BATCH
 from lossbench.testing.compare import change, close
-from lossbench.testing.jax_engine import arrays, mean_of, with_gradient
+from lossbench.testing.jax_engine import JaxEngine, arrays, mean_of, with_gradient
 from lossbench.testing.subject import Subject
 from lossbench.testing.verdict import Finding, failed, not_applicable, passed
 
@@ -19,13 +19,13 @@ HOST = {"outside_call", "infeed", "outfeed"}
 
 def jit_equals_eager(subject: Subject) -> Finding:
     """Compiled with every array an argument, value and gradient are those of the eager call."""
-    evaluate = with_gradient(subject.engine.apply, jnp.mean)
-    compiled = jax.jit(evaluate)
+    engine = jax_engine(subject)
+    evaluate = with_gradient(engine.apply, jnp.mean)
     for seed in (0, 1):
         inputs = arrays(*subject.plain(seed))
         # The plain call, too: a gradient traces even where it is not compiled.
-        eager = (*evaluate(*inputs), subject.engine.apply(*inputs))
-        value, gradient = compiled(*inputs)
+        eager = (*evaluate(*inputs), engine.apply(*inputs))
+        value, gradient = engine.gradient_program(*inputs)
         for name, a, b in zip(
             ("value", "gradient", "value"), (value, gradient, value), eager, strict=True
         ):
@@ -42,28 +42,22 @@ def pure(subject: Subject) -> Finding:
         return failed(f"called again with the same arrays: {change(first, again)}")
     if not subject.traces:
         return passed("called again, the value is the same")
-    compiled = [jax.jit(lambda x, rest: subject.engine.apply(x, rest))(*inputs) for _ in range(2)]
-    if not np.array_equal(*map(np.asarray, compiled), equal_nan=True):
+    again = jax.jit(lambda x, rest: subject.engine.apply(x, rest))
+    compiled = [np.asarray(run(*inputs)) for run in (jax_engine(subject).program, again)]
+    if not np.array_equal(*compiled, equal_nan=True):
         return failed(f"compiled again: {change(*compiled)}")
     return passed("called again and compiled again, the value is the same")
 
 
 def one_trace(subject: Subject) -> Finding:
     """Other values of the same shapes need no other program."""
+    engine = jax_engine(subject)
     traces = []
-
-    def counted(x, rest):
-        traces.append(1)
-        return subject.engine.apply(x, rest)
-
-    compiled = jax.jit(with_gradient(counted, jnp.mean))
-    programs = []
     for seed in (0, 1, 2):
-        inputs = arrays(*subject.plain(seed))
-        compiled(*inputs)
-        programs.append(len(traces))
-    if programs[-1] > programs[0]:
-        return failed(f"traced {programs[-1]} times for three inputs of the same shape")
+        engine.gradient_program(*arrays(*subject.plain(seed)))
+        traces.append(engine.traces)
+    if more := traces[-1] - traces[0]:
+        return failed(f"traced {1 + more} times for three inputs of the same shape")
     return passed("three inputs of the same shape, one program")
 
 
@@ -94,11 +88,11 @@ def primitives(jaxpr) -> Iterator[str]:
 
 def vmap(subject: Subject) -> Finding:
     """Mapped over an axis of batches, it gives what a loop gives."""
-    batches = [arrays(*subject.plain(seed)) for seed in (0, 1)]
-    stacked = jax.tree.map(lambda *x: jnp.stack(x), *batches)
-    mapped = jax.jit(jax.vmap(subject.engine.apply))(*stacked)
-    one = jax.jit(subject.engine.apply)
-    loop = np.stack([np.asarray(one(*b)) for b in batches])
+    batches = [subject.plain(seed) for seed in (0, 1)]
+    stacked = jax.tree.map(lambda *x: np.stack(x), *batches)
+    mapped = jax.jit(jax.vmap(subject.engine.apply))(*arrays(*stacked))
+    one = jax_engine(subject).program
+    loop = np.stack([np.asarray(one(*arrays(*b))) for b in batches])
     if not close(loop, mapped):
         return failed(f"mapped instead of looped: {change(loop, mapped)}")
     return passed("mapped over an axis it gives what a loop gives")
@@ -120,8 +114,8 @@ def sharded(subject: Subject) -> Finding:
 
     if len(x) % count:
         return not_applicable(f"{len(x)} examples cannot be spread over {count} devices")
+    alone = jax_engine(subject).gradient_program(x, rest)
     evaluate = with_gradient(subject.engine.apply, jnp.mean)
-    alone = jax.jit(evaluate)(*jax.device_put((x, rest), devices[0]))
     with jax.set_mesh(mesh):
         inputs = jax.tree.map(spread, (x, rest))
         together = {
@@ -135,6 +129,12 @@ def sharded(subject: Subject) -> Finding:
             if not close(a, b):
                 return failed(f"{name} {change(a, b)} on {count} devices ({how})")
     return passed(f"the same on {count} devices as on one")
+
+
+def jax_engine(subject: Subject) -> JaxEngine:
+    """The engine of a loss in JAX."""
+    assert isinstance(subject.engine, JaxEngine)
+    return subject.engine
 
 
 def _uneven(subject: Subject):

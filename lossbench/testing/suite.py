@@ -161,11 +161,18 @@ def check_loss(
         memory_classes=memory_classes,
     )
     left_out = {*skip, *(() if large else ("256^3 sums",))}
+    verdict = check_subject(subject, only=only, left_out=left_out)
+    return verdict.raise_if_failed() if raise_on_failure else verdict
+
+
+def check_subject(
+    subject: Subject, *, only: Iterable[str] | None = None, left_out: Iterable[str] = ()
+) -> Verdict:
+    """The verdict of these checks, by default all, but for those that are left out."""
     wanted = set(CHECKS if only is None else only)
     own = subject.form is None
     names = [n for n in CHECKS if n in wanted and (own or "own" not in CHECKS[n].needs)]
-    verdict = Verdict(subject.title, [run_check(n, subject, left_out) for n in names])
-    return verdict.raise_if_failed() if raise_on_failure else verdict
+    return Verdict(subject.title, [run_check(n, subject, left_out) for n in names])
 
 
 def with_limits(subject: Subject, **limits: Any) -> Subject:

@@ -5,21 +5,19 @@ import numpy as np
 import pytest
 
 from lossbench import losses
-from lossbench.testing import CHECKS, check_loss
+from lossbench.testing import CHECKS
+from lossbench.testing.discovery import subject_of
+from lossbench.testing.suite import check_subject, with_limits
 
-# What these losses need that others do not: class 0 is the background in their formulas.
-SETTINGS = {
-    "asymmetric_focal": {"background": True},
-    "unified_focal": {"background": True},
-    "wasserstein_dice": {
-        "background": True,
-        "options": lambda classes: {"distances": jnp.asarray(1 - np.eye(classes), jnp.float32)},
-    },
-}
-SETTINGS |= {
-    row.name: {"background": True}
+# Class 0 is the background in their formulas.
+BACKGROUND = {"asymmetric_focal", "unified_focal", "wasserstein_dice"}
+BACKGROUND |= {
+    row.name
     for row in losses.CATALOG.values()
     if row.family in ("distance", "topology", "instance")
+}
+OPTIONS = {
+    "wasserstein_dice": lambda n: {"distances": jnp.asarray(1 - np.eye(n), jnp.float32)},
 }
 # What a formula does not promise.
 EXEMPT = {
@@ -58,17 +56,21 @@ MEMORY = {"lovasz_softmax": 2.4, "lovasz_hinge": 2.4, "neighbor_aware_calibratio
 MEMORY |= {"hausdorff_er": 4.5, "cl_dice": 3.3}
 
 
+def subject(name, **settings):
+    found = subject_of(losses.get(name), options=OPTIONS.get(name), **settings)
+    limits = {"special_background": name in BACKGROUND, "memory_limit": MEMORY.get(name, 1.35)}
+    return with_limits(found, name=name, **limits)
+
+
 @pytest.mark.parametrize("name", losses.CATALOG)
-def test_quick_checks(name):
+def test_quick_checks_of_programs_as_users_compile_them(name, as_users):
     checks = set(QUICK) - EXEMPT.get(name, set())
-    verdict = check_loss(losses.get(name), only=checks, **SETTINGS.get(name, {}))
+    verdict = check_subject(subject(name, compiler_options=as_users), only=checks)
     assert verdict.passed, str(verdict)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", losses.CATALOG)
-def test_all_other_checks(name):
-    settings = {"memory_limit": MEMORY.get(name, 1.35)} | SETTINGS.get(name, {})
-    checks = set(CHECKS) - set(QUICK) - EXEMPT.get(name, set())
-    verdict = check_loss(losses.get(name), only=checks, **settings)
+def test_every_check(name):
+    verdict = check_subject(subject(name), only=set(CHECKS) - EXEMPT.get(name, set()))
     assert verdict.passed, str(verdict)
