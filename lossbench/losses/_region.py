@@ -154,7 +154,7 @@ def shape_of(form: str, score: Array) -> Array:
 
 def power(base: Array, exponent: Number) -> Array:
     """`base^exponent`, and 0 with gradient 0 where the base is 0 (or below, by rounding)."""
-    positive = base > 0
+    positive = ~(base <= 0)  # NaN stays NaN
     safe = jnp.where(positive, base, 1)
     raised = jnp.exp(jnp.asarray(exponent, base.dtype) * jnp.log(safe))
     return jnp.where(positive, raised, 0)

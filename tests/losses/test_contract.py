@@ -123,6 +123,16 @@ def test_vmap_equals_a_loop(name, loss):
     np.testing.assert_allclose(mapped, jnp.stack([one(**i) for i in inputs]), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", losses_with("logits"))
+def test_what_has_diverged_shows_in_the_value(name, loss):
+    """A guard against dividing by 0 must not take NaN for an empty class, which costs nothing."""
+    inputs = inputs_of(name)
+    logits = np.array(inputs["logits"])
+    logits[0, 2, 3] = np.nan
+    value = np.asarray(jax.jit(loss)(**{**inputs, "logits": jnp.asarray(logits)}))
+    assert np.isnan(value).tolist() == [True] + [False] * (BATCH - 1)
+
+
 def test_float64_stays_float64(name, loss):
     with jax.enable_x64(True):
         inputs = inputs_of(name)
