@@ -1,14 +1,7 @@
-"""The report's pictures: figures as inline SVG, example slices as small PNG files.
+"""The report's pictures: figures as inline SVG, example slices as small PNG files."""
 
-Figures are built without pyplot and with matplotlib's own defaults, so that neither global state
-nor a user's settings reach the report. Text stays text; the browser draws it.
-"""
-
-import contextlib
 import io
-import re
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
@@ -16,50 +9,20 @@ import matplotlib.colors
 import matplotlib.image
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from lossbench._colors import CLASS_COLORS
+from lossbench.bench.drawing import DASHES, INK, LINES, QUIET, canvas, short, svg
 from lossbench.bench.results import DIVERGED, Comparison
 from lossbench.bench.statistics import NO_PAIR, ONE_SEED, UNDEFINED, Standing
 from lossbench.bench.tables import measure, metric_label, plain
 
-# Okabe and Ito's colors, told apart by people with any common form of color blindness; their
-# yellow is left out of lines because it is too light for white paper. The baseline is black.
-_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 ERRORS = {
     "false positive": "#D55E00",
     "false negative": "#56B4E9",
     "wrong class": "#CC79A7",
     "correct": "#FFFFFF",
 }
-_INK, _QUIET, _GRID = "#1b1f24", "#5b6570", "#e3e6ea"
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "lossbench",
-    "text.parse_math": False,
-    "font.size": 9.5,
-    "text.color": _INK,
-    "axes.edgecolor": "#9aa3ad",
-    "axes.labelcolor": _INK,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.formatter.useoffset": False,
-    "axes.unicode_minus": True,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.8,
-    "xtick.color": _QUIET,
-    "ytick.color": _QUIET,
-    "legend.frameon": False,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-}
-_WIDTH = 5.4  # inches, at 72 points each: half of the page
-_LONGEST_LABEL = 24
 # Short forms, beside a row of a figure.
 _BESIDE = {ONE_SEED: "one seed", NO_PAIR: "no pair", UNDEFINED: "undefined"}
 _MOST_POINTS = 200  # of a curve; longer ones are averaged in blocks
@@ -69,7 +32,7 @@ _MOST_PIXELS = 256  # of an example's side; larger ones are shown at every secon
 def loss_colors(comparison: Comparison) -> dict[str, str]:
     """A color for each loss, black for the baseline."""
     others = [loss for loss in comparison.losses if loss != comparison.baseline]
-    colors = {loss: _LINES[k % len(_LINES)] for k, loss in enumerate(others)}
+    colors = {loss: LINES[k % len(LINES)] for k, loss in enumerate(others)}
     return {loss: colors.get(loss, "#000000") for loss in comparison.losses}
 
 
@@ -81,7 +44,7 @@ def class_colors(count: int) -> tuple[str, ...]:
 def means(comparison: Comparison, rows: Mapping[str, Standing]) -> str:
     """Forest plot: each loss's mean with its interval, the single seeds below it as dots."""
     scores = comparison.scores(comparison.metric)
-    with _figure(_row_height(rows)) as (figure, axes):
+    with canvas(_row_height(rows)) as (figure, axes):
         for y, (loss, standing) in enumerate(rows.items()):
             color = loss_colors(comparison)[loss]
             interval = standing.interval
@@ -92,13 +55,13 @@ def means(comparison: Comparison, rows: Mapping[str, Standing]) -> str:
         _name_rows(axes, rows)
         _keep_within(axes, comparison, 0.0, 1.0)
         axes.set_xlabel(f"Test {_measured(comparison)}")
-        return _svg(figure, "means")
+        return svg(figure, "means")
 
 
 def differences(comparison: Comparison, rows: Mapping[str, Standing]) -> str:
     """Forest plot of the paired differences to the baseline, seed by seed below each interval."""
     scores = comparison.scores(comparison.metric)
-    with _figure(_row_height(rows)) as (figure, axes):
+    with canvas(_row_height(rows)) as (figure, axes):
         axes.axvline(0, color="#000000", linewidth=1)
         for y, (loss, standing) in enumerate(rows.items()):
             color = loss_colors(comparison)[loss]
@@ -112,13 +75,13 @@ def differences(comparison: Comparison, rows: Mapping[str, Standing]) -> str:
                 _BESIDE.get(standing.verdict, standing.verdict),
                 transform=axes.get_yaxis_transform(),
                 va="center",
-                color=_QUIET,
+                color=QUIET,
             )
         _name_rows(axes, rows)
         _keep_within(axes, comparison, -1.0, 1.0)
-        to = _short(comparison.baseline)
+        to = short(comparison.baseline)
         axes.set_xlabel(f"Difference in test {_measured(comparison)} to {to}")
-        return _svg(figure, "differences")
+        return svg(figure, "differences")
 
 
 def paired(comparison: Comparison) -> str:
@@ -127,7 +90,7 @@ def paired(comparison: Comparison) -> str:
     places = np.arange(len(scores))
     by_seed = np.array(list(scores.values())).T
     colors = loss_colors(comparison)
-    with _figure(_row_height(scores)) as (figure, axes):
+    with canvas(_row_height(scores)) as (figure, axes):
         for values in by_seed:
             there = np.isfinite(values)
             axes.plot(values[there], places[there], color="#9aa3ad", linewidth=1, zorder=1)
@@ -135,17 +98,17 @@ def paired(comparison: Comparison) -> str:
             _dots(axes, values, y, colors[loss], size=26)
         _name_rows(axes, scores)
         axes.set_xlabel(f"Test {_measured(comparison)}, one line a seed")
-        return _svg(figure, "paired")
+        return svg(figure, "paired")
 
 
 def validation_curves(comparison: Comparison) -> str:
     """The metric on the validation cases against steps, one line a run."""
     metric = comparison.metric
-    longest = max(len(_short(loss)) for loss in comparison.losses)
+    longest = max(len(short(loss)) for loss in comparison.losses)
     columns = int(np.clip(80 // (longest + 7), 1, 4))
-    with _figure(2.7 + 0.2 * -(-len(comparison.losses) // columns)) as (figure, axes):
+    with canvas(2.7 + 0.2 * -(-len(comparison.losses) // columns)) as (figure, axes):
         for loss, (color, dashes) in _line_styles(comparison).items():
-            label = _short(loss)
+            label = short(loss)
             for run in comparison.of(loss):
                 if run.history and run.history.validation_steps.size:
                     values = run.history.validation[metric]
@@ -159,14 +122,14 @@ def validation_curves(comparison: Comparison) -> str:
         figure.legend(
             loc="outside lower center", ncols=columns, handlelength=1.6, columnspacing=1.4
         )
-        return _svg(figure, "validation")
+        return svg(figure, "validation")
 
 
 def training_curve(comparison: Comparison, loss: str) -> str:
     """The training loss of one loss against steps, one line a seed, on a scale of its own."""
     color, dashes = _line_styles(comparison)[loss]
     number = list(comparison.losses).index(loss)
-    with _figure(1.75, width=2.6) as (figure, axes):
+    with canvas(1.75, width=2.6) as (figure, axes):
         for run in comparison.of(loss):
             if run.history and run.history.train_steps.size:
                 steps, values = run.history.train_steps, run.history.train_loss
@@ -175,22 +138,22 @@ def training_curve(comparison: Comparison, loss: str) -> str:
         axes.set_xlim(0, max(1.0, _last_step(comparison)))
         axes.locator_params(nbins=4)
         axes.set_xlabel("Training step")
-        return _svg(figure, f"training{number}")
+        return svg(figure, f"training{number}")
 
 
 def weight_curve(comparison: Comparison, loss: str) -> str:
     """The weight of each term of one loss against steps, one line a seed, logarithmic."""
     terms = list(comparison.losses[loss]["terms"])
-    colors = ("#000000", *_LINES)
-    with _figure(1.85 + 0.2 * len(terms), width=2.6) as (figure, axes):
+    colors = ("#000000", *LINES)
+    with canvas(1.85 + 0.2 * len(terms), width=2.6) as (figure, axes):
         for k, term in enumerate(terms):
-            color, dashes = colors[k % len(colors)], _DASHES[k // len(colors) % len(_DASHES)]
+            color, dashes = colors[k % len(colors)], DASHES[k // len(colors) % len(DASHES)]
             for run in comparison.of(loss):
                 if run.history and term in run.history.weights:
                     steps, values = run.history.train_steps, run.history.weights[term]
                     values = np.where(values > 0, values, np.nan)
                     axes.plot(*_thin(steps, values), color=color, linestyle=dashes, linewidth=1)
-            axes.plot([], [], color=color, linestyle=dashes, linewidth=2, label=_short(term))
+            axes.plot([], [], color=color, linestyle=dashes, linewidth=2, label=short(term))
         axes.set_yscale("log")
         # Weights that stand still would be drawn on a scale of their last digits.
         low, high = axes.get_ylim()
@@ -201,7 +164,7 @@ def weight_curve(comparison: Comparison, loss: str) -> str:
         axes.set_xlim(0, max(1.0, _last_step(comparison)))
         axes.set_xlabel("Training step")
         figure.legend(loc="outside lower center", handlelength=1.2)
-        return _svg(figure, f"weights{list(comparison.losses).index(loss)}")
+        return svg(figure, f"weights{list(comparison.losses).index(loss)}")
 
 
 def image_png(image: np.ndarray) -> bytes:
@@ -250,47 +213,14 @@ def _png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-@contextlib.contextmanager
-def _figure(height: float, width: float = _WIDTH) -> Iterator[tuple[Figure, Axes]]:
-    """A figure with one axes, in the report's style for as long as the block runs."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
-        figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure, figure.add_subplot()
-
-
-def _svg(figure: Figure, name: str) -> str:
-    """The figure as an `<svg>` element that can stand beside others in one page."""
-    buffer = io.StringIO()
-    with warnings.catch_warnings():
-        # The browser has the fonts: a name in any script is no reason to warn.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(buffer, format="svg", metadata=metadata)
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<style.*?</style>", "", svg, count=1, flags=re.DOTALL)
-
-    def rewrite(match: re.Match[str]) -> str:
-        tag = match[0]
-        tag = re.sub(r'\bid="', f'id="{name}-', tag)
-        tag = re.sub(r'(?:xlink:)?href="#', f'href="#{name}-', tag)
-        tag = re.sub(r"url\(#", f"url(#{name}-", tag)
-        return re.sub(r' xmlns(:xlink)?="[^"]*"', "", tag)
-
-    # Text between tags has its angle brackets escaped, so only markup is rewritten.
-    return re.sub(r"<[^<>]*>", rewrite, svg)
-
-
 def _row_height(rows: Mapping[str, object]) -> float:
     return 0.75 + 0.42 * max(1, len(rows))
 
 
 def _name_rows(axes: Axes, rows: Mapping[str, object]) -> None:
-    axes.set_yticks(range(len(rows)), [_short(name) for name in rows])
+    axes.set_yticks(range(len(rows)), [short(name) for name in rows])
     axes.set_ylim(max(1, len(rows)) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0, labelcolor=_INK)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     axes.margins(x=0.06)
@@ -332,9 +262,9 @@ def _line_styles(comparison: Comparison) -> dict[str, tuple[str, Any]]:
     """Color and dashes for each loss; the dashes change when the colors are used up."""
     colors = loss_colors(comparison)
     others = [loss for loss in comparison.losses if loss != comparison.baseline]
-    rounds = {loss: k // len(_LINES) for k, loss in enumerate(others)}
+    rounds = {loss: k // len(LINES) for k, loss in enumerate(others)}
     return {
-        loss: (color, _DASHES[rounds.get(loss, 0) % len(_DASHES)]) for loss, color in colors.items()
+        loss: (color, DASHES[rounds.get(loss, 0) % len(DASHES)]) for loss, color in colors.items()
     }
 
 
@@ -365,9 +295,4 @@ def _measured(comparison: Comparison) -> str:
     """The metric with its unit and direction; if it is too long, the name alone is cut."""
     label = metric_label(comparison.metric)
     rest = plain(measure(comparison, comparison.metric).removeprefix(label))
-    return f"{_short(label)} {rest}".rstrip()
-
-
-def _short(name: str) -> str:
-    text = plain(name)
-    return text if len(text) <= _LONGEST_LABEL else text[: _LONGEST_LABEL - 1] + "…"
+    return f"{short(label)} {rest}".rstrip()

@@ -128,15 +128,15 @@ def dead_terms(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         told = [probe for probe in seen if not math.isnan(probe["gradient"])]
         if told and all(probe["gradient"] == 0 for probe in told):
             steps = "step" if len(rows) == 1 else f"{len(rows)} steps"
-            reason = _reason(told)
+            why = reason(told)
             texts.append(
                 f"term {name!r}: its gradient was exactly zero over the first {steps}: it trains "
-                "nothing" + (f" (likely because {reason})" if reason else "")
+                "nothing" + (f" (likely because {why})" if why else "")
             )
     return texts
 
 
-def _reason(probes: Sequence[Mapping[str, float]]) -> str:
+def reason(probes: Sequence[Mapping[str, float]]) -> str:
     """What may explain that a gradient is zero; empty where nothing does."""
 
     def always(fact: str, value: float) -> bool:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from lossbench.objective import Objective, Value, weighted_sum
 from lossbench.weighting import Weighting, combined, gramian, part, without_nonfinite
+from lossbench.weighting.gradients import pulled
 
 
 class Gradient(NamedTuple):
@@ -84,7 +85,7 @@ def weighted_gradient(
         weights, state = weighting.update(values, state)
         (gradient,) = pull(weights)
     else:
-        (stacked,) = jax.vmap(pull)(jnp.eye(len(names), dtype=values.dtype))
+        stacked = pulled(pull, values)
         # What no one reads of the stacked gradients, the compiler leaves out.
         products = gramian(part(stacked, objective.shared) if objective.shared else stacked)
         if not isinstance(weighting, Weighting):

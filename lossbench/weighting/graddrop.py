@@ -1,5 +1,6 @@
 """GradDrop: one sign for each parameter."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -81,11 +82,15 @@ def graddrop(
                 lambda leaf: jnp.where(_along(jnp.isfinite(values), leaf), leaf, 0), updates
             )
         leaves, structure = jax.tree.flatten(updates)
-        keys = jax.random.split(state.key(), len(leaves))
-        uniform = [
-            jax.random.uniform(key, leaf.shape[1:]) for key, leaf in zip(keys, leaves, strict=True)
+        sizes = [leaf.size // terms for leaf in leaves]
+        # One draw for all: each draw of its own would be compiled by itself.
+        draws = jnp.split(
+            jax.random.uniform(state.key(), (sum(sizes),)), list(itertools.accumulate(sizes))[:-1]
+        )
+        kept = [
+            one_sign(leaf, leaks, draw.reshape(leaf.shape[1:]))
+            for leaf, draw in zip(leaves, draws, strict=True)
         ]
-        kept = [one_sign(leaf, leaks, u) for leaf, u in zip(leaves, uniform, strict=True)]
         return jax.tree.unflatten(structure, kept), state.next()
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lossbench import weighting
+from lossbench.weighting.gradients import mapped, one_by_one, stacked_values
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,33 @@ def stacked(model):
 def flat(tree):
     """All numbers of a tree of one gradient, in float64."""
     return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(tree)])
+
+
+def test_one_after_the_other_and_all_at_once_are_the_same(model):
+    """The first is taken on the CPU, the second elsewhere."""
+    params, losses = model
+    _, pull = jax.vjp(lambda params: stacked_values(losses(params)), params)
+    units = jnp.eye(3)
+    first = jax.jit(lambda units: one_by_one(pull, units))(units)
+    second = jax.jit(lambda units: mapped(pull, units))(units)
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        tolerance = {"rtol": 2e-2, "atol": 1e-3} if a.dtype == jnp.bfloat16 else {"rtol": 1e-5, "atol": 1e-7}
+        np.testing.assert_allclose(np.asarray(a, float), np.asarray(b, float), **tolerance)
+
+
+def test_gradients_of_gradients_and_batches_of_them(model):
+    """The choice by the kind of device is seen by no transformation."""
+
+    def losses(x):
+        return [jnp.sum(x**2), jnp.sum(x**3)]
+
+    def norms(x):
+        _, gradients = weighting.per_term(losses, x)
+        return jnp.sum(gradients**2)
+
+    x = jnp.array([[1.0, 2.0], [3.0, -1.0]])
+    np.testing.assert_allclose(jax.jit(jax.vmap(jax.grad(norms)))(x), 8 * x + 36 * x**3, rtol=1e-6)
 
 
 def test_per_term_is_one_gradient_at_a_time(model, stacked):

@@ -14,7 +14,7 @@ from lossbench.bench.diagnosis.examination import Diagnosis, Examination
 from lossbench.bench.diagnosis.findings import number
 from lossbench.bench.diagnosis.moment import Moment, TermFacts
 from lossbench.bench.diagnosis.text import cosine_entry
-from lossbench.bench.figures import _DASHES, _LINES, _figure, _short, _svg
+from lossbench.bench.drawing import DASHES, LINES, canvas, short, svg
 
 _NOW, _THEN, _QUIET, _INK = "#0072B2", "#E69F00", "#7a838d", "#1b1f24"
 # Orange against, blue along; told apart with any common form of color blindness.
@@ -50,7 +50,7 @@ def norms(examination: Examination, name: str) -> str:
     """Norms of the gradients on a log scale: batches open, their root mean square filled."""
     moment = examination.moment
     measured = moment.measured
-    with _figure(_height(moment)) as (figure, axes):
+    with canvas(_height(moment)) as (figure, axes):
         for y, term in enumerate(moment.terms):
             scale = term.weighted_norm / term.norm if term.norm > 0 else math.nan
             _dots(axes, measured.norms[:, y] * scale, y)
@@ -64,14 +64,14 @@ def norms(examination: Examination, name: str) -> str:
             axes.set_xscale("log")
             _log_ticks(axes.xaxis)
         axes.set_xlabel("Norm of the gradient")
-        return _svg(figure, name)
+        return svg(figure, name)
 
 
 def shares(examination: Examination, name: str) -> str:
     """Shares of the update: as it is, and under the proposed weights."""
     moment = examination.moment
     then = {term.name: term.share for term in examination.proposal.terms}
-    with _figure(_height(moment)) as (figure, axes):
+    with canvas(_height(moment)) as (figure, axes):
         axes.axvline(0, color=_INK, linewidth=1)
         for y, term in enumerate(moment.terms):
             _bar(axes, y - 0.19, term.share, _NOW, "as it is" if y == 0 else None)
@@ -80,7 +80,7 @@ def shares(examination: Examination, name: str) -> str:
         axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %".replace("-", "−"))
         axes.set_xlabel("Share of the update")
         figure.legend(loc="outside lower center", ncols=2, handlelength=1)
-        return _svg(figure, name)
+        return svg(figure, name)
 
 
 def cosines(examination: Examination, name: str) -> str:
@@ -88,7 +88,7 @@ def cosines(examination: Examination, name: str) -> str:
     moment = examination.moment
     names = [term.name for term in moment.terms]
     table = np.full((len(names), len(names)), math.nan)
-    with _figure(1.1 + 0.55 * len(names)) as (figure, axes):
+    with canvas(1.1 + 0.55 * len(names)) as (figure, axes):
         for i, first in enumerate(names):
             for j, second in enumerate(names):
                 if i == j:
@@ -101,18 +101,18 @@ def cosines(examination: Examination, name: str) -> str:
                 color = "white" if abs(table[i, j]) > 0.6 else _INK
                 axes.text(j, i, text.replace("-", "−"), ha="center", va="center", color=color)
         axes.imshow(table, cmap=_SIDES, vmin=-1, vmax=1, aspect="auto")
-        axes.set_xticks(range(len(names)), [_short(n) for n in names], rotation=25, ha="right")
-        axes.set_yticks(range(len(names)), [_short(n) for n in names])
+        axes.set_xticks(range(len(names)), [short(n) for n in names], rotation=25, ha="right")
+        axes.set_yticks(range(len(names)), [short(n) for n in names])
         axes.tick_params(length=0, labelcolor=_INK)
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
-        return _svg(figure, name)
+        return svg(figure, name)
 
 
 def values(examination: Examination, name: str) -> str:
     """Each term's value on every batch, in units of its mean: range and variance at one glance."""
     moment = examination.moment
-    with _figure(_height(moment)) as (figure, axes):
+    with canvas(_height(moment)) as (figure, axes):
         axes.axvline(1, color=_INK, linewidth=1)
         for y, term in enumerate(moment.terms):
             if math.isnan(term.mean) or not term.mean:
@@ -129,7 +129,7 @@ def values(examination: Examination, name: str) -> str:
             _dots(axes, found, y)
         _name_rows(axes, moment)
         axes.set_xlabel("Value on a batch, over its mean")
-        return _svg(figure, name)
+        return svg(figure, name)
 
 
 def signals(examination: Examination, name: str) -> str:
@@ -137,7 +137,7 @@ def signals(examination: Examination, name: str) -> str:
     moment = examination.moment
     ratios = np.array([term.signal_to_noise for term in moment.terms])
     floor = 1 / max(moment.batches, 1)
-    with _figure(_height(moment)) as (figure, axes):
+    with canvas(_height(moment)) as (figure, axes):
         axes.set_xscale("log")
         axes.axvline(floor, color=_QUIET, linewidth=1, linestyle=(0, (4, 1.5)))
         axes.axvline(1, color=_INK, linewidth=1)
@@ -151,13 +151,13 @@ def signals(examination: Examination, name: str) -> str:
         _name_rows(axes, moment)
         _log_ticks(axes.xaxis)
         axes.set_xlabel("Signal to noise of the gradient of one batch")
-        return _svg(figure, name)
+        return svg(figure, name)
 
 
 def steps(diagnosis: Diagnosis, name: str) -> str:
     """Weighted norms of the gradients against the step, a line a term."""
     moments = [one.moment for one in diagnosis.examinations]
-    with _figure(3.1) as (figure, axes):
+    with canvas(3.1) as (figure, axes):
         for k, term in enumerate(moments[0].terms):
             found = np.array([m.term(term.name).weighted_norm for m in moments])
             there = np.isfinite(found) & (found > 0)
@@ -165,9 +165,9 @@ def steps(diagnosis: Diagnosis, name: str) -> str:
                 np.array([m.step for m in moments])[there],
                 found[there],
                 marker="o",
-                color=_LINES[k % len(_LINES)],
-                linestyle=_DASHES[k // len(_LINES) % len(_DASHES)],
-                label=_short(term.name),
+                color=LINES[k % len(LINES)],
+                linestyle=DASHES[k // len(LINES) % len(DASHES)],
+                label=short(term.name),
             )
         axes.set_yscale("log")
         _log_ticks(axes.yaxis)
@@ -175,7 +175,7 @@ def steps(diagnosis: Diagnosis, name: str) -> str:
         axes.set_xlabel("Training step")
         axes.set_ylabel("Norm of the weighted gradient")
         figure.legend(loc="outside lower center", ncols=3)
-        return _svg(figure, name)
+        return svg(figure, name)
 
 
 _FIGURES: Sequence[tuple[str, Any, str]] = (
@@ -205,7 +205,7 @@ def _height(moment: Moment) -> float:
 
 
 def _name_rows(axes: Axes, moment: Moment) -> None:
-    axes.set_yticks(range(len(moment.terms)), [_short(term.name) for term in moment.terms])
+    axes.set_yticks(range(len(moment.terms)), [short(term.name) for term in moment.terms])
     axes.set_ylim(len(moment.terms) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0, labelcolor=_INK)
     axes.grid(visible=False, axis="y")

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from lossbench.bench.diagnosis.moment import Moment, Pair, TermFacts
-from lossbench.training.dead_terms import dead_terms
+from lossbench.training.dead_terms import reason
 
 # From so many times the next larger gradient on, a term leaves the others no say.
 MUCH = 30.0
@@ -181,7 +181,7 @@ def _dead(moment: Moment, probes: Probes) -> list[Finding]:
     for term in moment.terms:
         if not term.dead:
             continue
-        reason = _dead_reason(term.name, probes.get(term.name, ()))
+        reason = _dead_reason(probes.get(term.name, ()))
         found.append(
             Finding(
                 "dead",
@@ -193,15 +193,14 @@ def _dead(moment: Moment, probes: Probes) -> list[Finding]:
     return found
 
 
-def _dead_reason(name: str, probes: Sequence[Mapping[str, float]]) -> str:
-    if not probes:
+def _dead_reason(probes: Sequence[Mapping[str, float]]) -> str:
+    told = [probe for probe in probes if not math.isnan(probe["gradient"])]
+    if not told:
         return ""
-    rows = [{"step": i, "terms": {name: dict(probe)}} for i, probe in enumerate(probes, start=1)]
-    said = dead_terms(rows)
-    if not said:
+    if any(probe["gradient"] != 0 for probe in told):
         return ", although it has one at the model's outputs: none of it reaches these parameters"
-    _, there, reason = said[0].partition("(likely because ")
-    return f", likely because {reason.removesuffix(')')}" if there else ""
+    why = reason(told)
+    return f", likely because {why}" if why else ""
 
 
 def _twins(moment: Moment) -> list[Finding]:
