@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from lossbench import __version__, data, losses, metrics, models
+from lossbench import __version__, data, losses, metrics, models, weighting
 from lossbench.bench import run
 from lossbench.cli import main
 from tests.pixelwise import Pixelwise
@@ -79,6 +79,7 @@ def test_list_has_one_line_for_each_name(capsys, what):
     tables = {
         "losses": losses.CATALOG,
         "metrics": metrics.STATES,
+        "weightings": weighting.WEIGHTINGS,
         "models": models.MODELS,
         "data": data.SOURCES,
     }

@@ -55,7 +55,11 @@ def test_one_after_the_other_and_all_at_once_are_the_same(model):
     second = jax.jit(lambda units: mapped(pull, units))(units)
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
         assert (a.shape, a.dtype) == (b.shape, b.dtype)
-        tolerance = {"rtol": 2e-2, "atol": 1e-3} if a.dtype == jnp.bfloat16 else {"rtol": 1e-5, "atol": 1e-7}
+        tolerance = (
+            {"rtol": 2e-2, "atol": 1e-3}
+            if a.dtype == jnp.bfloat16
+            else {"rtol": 1e-5, "atol": 1e-7}
+        )
         np.testing.assert_allclose(np.asarray(a, float), np.asarray(b, float), **tolerance)
 
 
