@@ -98,7 +98,7 @@ class Value(NamedTuple):
     """What an objective comes to, all scalars.
 
     Attributes:
-        total: sum over terms of weight times value.
+        total: sum over terms of value times the term's own weight, whatever a weighting gave it.
         terms: the value of each term, its mean over the batch, unweighted.
         weights: the weight of each term. In a training with a weighting, that includes what the
             weighting gave it; a transformation of gradients gives none.
@@ -120,8 +120,9 @@ class Objective:
             of `lossbench.weighting`; their sum without one. A call knows nothing of it.
         shared: for a weighting that looks at gradients: patterns of the names of the parameters
             whose gradients it looks at, such as "head/*"; all of them by default.
-        skip_nonfinite: true leaves a term out of a step in which it is not finite, and out of the
-            total; otherwise such a step ends a training.
+        skip_nonfinite: true leaves a term out of a step in which its value or its gradient is not
+            finite, and out of the total; otherwise, and if no term is left, such a step ends a
+            training. A transformation of gradients has an option of its own for its part.
 
     Example:
         >>> import jax.numpy as jnp
@@ -150,8 +151,27 @@ class Objective:
                     f"no term can be named {name!r}: logs use that name themselves; choose another"
                 )
         object.__setattr__(self, "terms", types.MappingProxyType(dict(self.terms)))
-        if isinstance(self.weighting, Weighting) and self.weighting.positive:
-            _refuse_negative(self.terms)
+        if isinstance(self.weighting, Weighting):
+            if self.weighting.positive:
+                _refuse_negative(self.terms)
+        elif self.weighting is not None:
+            if not isinstance(self.weighting, optax.GradientTransformation):
+                raise ValueError(
+                    "weighting: expected a Weighting or an optax transformation, such as "
+                    f"weighting.dwa() or weighting.pcgrad(), got {self.weighting!r}"
+                )
+            if self.shared:
+                raise ValueError(
+                    "shared has no effect on a transformation of gradients: give it that itself, "
+                    "as in pcgrad(shared=...), or take its weighting, pcgrad_weighting()"
+                )
+
+    @property
+    def _one_pass(self) -> bool:
+        """Whether a training takes one gradient of all terms together."""
+        if isinstance(self.weighting, Weighting):
+            return not self.weighting.needs_gramian
+        return self.weighting is None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | str) -> Self:
@@ -229,7 +249,9 @@ class Objective:
         terms = {}
         for name, term in self.terms.items():
             value = functools.partial(_value, term)
-            terms[name] = (_if_weighed(value) if self.skip_nonfinite else value)(dict(namespace))
+            if self.skip_nonfinite:
+                value = _if_weighed(value, only_finite=self._one_pass)
+            terms[name] = value(dict(namespace))
         weights = {
             name: jnp.asarray(
                 term.weight(jnp.asarray(step)) if callable(term.weight) else term.weight,
@@ -243,21 +265,32 @@ class Objective:
 def weighted_sum(
     terms: Mapping[str, jax.Array], weights: Mapping[str, jax.Array], skip_nonfinite: bool
 ) -> jax.Array:
-    """The sum over terms of weight times value; without those that are not finite, if asked."""
-    products = [weights[name] * terms[name] for name in terms]
-    if skip_nonfinite:
-        products = [jnp.where(jnp.isfinite(product), product, 0) for product in products]
-    return jnp.asarray(sum(products))
+    """The sum over terms of weight times value; without those that are not finite, if asked.
+
+    If none is finite, nor is the sum: a diverged training must not look like a perfect one.
+    """
+    products = jnp.stack([weights[name] * terms[name] for name in terms])
+    if not skip_nonfinite:
+        return jnp.sum(products)
+    finite = jnp.isfinite(products)
+    return jnp.where(jnp.any(finite), jnp.sum(jnp.where(finite, products, 0)), jnp.nan)
 
 
 def _value(term: Term, namespace: dict[str, Any]) -> jax.Array:
     return _mean(term.loss(**term.arguments(namespace)), namespace.get("weights"))
 
 
-def _if_weighed(value: Callable[[dict[str, Any]], jax.Array]) -> Callable[[dict[str, Any]], Any]:
+def _if_weighed(
+    value: Callable[[dict[str, Any]], jax.Array], *, only_finite: bool
+) -> Callable[[dict[str, Any]], Any]:
     """The same function; where its value has the weight 0, its gradient is 0, NaN or not.
 
     A derivative that is not finite times a weight of 0 would be NaN, in every term's parameters.
+
+    Args:
+        value: of a namespace.
+        only_finite: a gradient that is not finite is 0, too; where gradients are looked at one by
+            one it must be seen instead.
     """
     guarded = jax.custom_vjp(value)
 
@@ -266,10 +299,13 @@ def _if_weighed(value: Callable[[dict[str, Any]], jax.Array]) -> Callable[[dict[
 
     def backward(pull: Any, weight: jax.Array) -> tuple[Any]:
         (gradient,) = pull(weight)
+        kept = weight != 0
+        if only_finite:
+            leaves = [g for g in jax.tree.leaves(gradient) if g.dtype != jax.dtypes.float0]
+            kept = functools.reduce(lambda kept, g: kept & jnp.all(jnp.isfinite(g)), leaves, kept)
         return (
             jax.tree.map(
-                lambda g: g if g.dtype == jax.dtypes.float0 else jnp.where(weight != 0, g, 0),
-                gradient,
+                lambda g: g if g.dtype == jax.dtypes.float0 else jnp.where(kept, g, 0), gradient
             ),
         )
 

@@ -21,6 +21,7 @@ from lossbench.training.display import Slice, display_slice
 from lossbench.training.evaluate import evaluate
 from lossbench.training.loop import Diverged, Fitted, fit
 from lossbench.training.program import Arrays, Program
+from lossbench.training.rows import warnings_of
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
@@ -76,11 +77,11 @@ def execute(
             augment=_augmentation(plan, dataset),
         )
         result = _completed(fitted, program, dataset, folder)
-        warnings = dead_terms(fitted.history["probes"])
+        warnings = _warnings(fitted.history, program)
     except Diverged as error:
         where = {"step": error.step, "term": error.term, "message": str(error)}
         result = {"state": DIVERGED, "error": where, "steps": error.step, "history": error.history}
-        warnings = dead_terms(error.history["probes"])
+        warnings = _warnings(error.history, program)
     except Exception as error:
         (folder / "error.txt").write_text(traceback.format_exc(), "utf-8", "backslashreplace")
         message = f"{type(error).__name__}: {error}"
@@ -90,6 +91,10 @@ def execute(
     result = {**identity, **result, "environment": environment()}
     write_json(folder / "result.json", result)
     return result
+
+
+def _warnings(history: Mapping[str, Any], program: Any) -> list[str]:
+    return [*dead_terms(history["probes"]), *warnings_of(history, program.objective)]
 
 
 def _augmentation(plan: Plan, dataset: Dataset) -> Any:

@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from lossbench.objective import Objective, Value, weighted_sum
+from lossbench.objective import Objective, Value
 from lossbench.weighting import Weighting, combined, gramian, part, without_nonfinite
+from lossbench.weighting._draws import DrawState
 from lossbench.weighting.gradients import pulled
 
 
@@ -16,7 +18,7 @@ class Gradient(NamedTuple):
 
     Attributes:
         gradient: a tree like the parameters.
-        value: total, terms, and weights with those of the weighting.
+        value: total and terms as without a weighting; weights with those of the weighting.
         weighting: its state after the step.
         gramian: inner products of the gradients of the terms, each times its own weight, `terms
             terms`; None where they were not computed one by one.
@@ -47,10 +49,16 @@ def init_weighting(objective: Objective, params: Any, seed: jax.Array) -> Any:
         return {}
     if isinstance(objective.weighting, Weighting):
         return objective.weighting.init(len(objective.terms), seed)
-    state: Any = objective.weighting.init(params)
-    if "seed" in getattr(state, "_fields", ()):
-        state = state._replace(seed=seed.astype(state.seed.dtype))
-    return state
+    state = objective.weighting.init(params)
+
+    def seeded(part: Any) -> Any:
+        return part._replace(seed=jnp.array(seed, jnp.uint32)) if _draws(part) else part
+
+    return jax.tree.map(seeded, state, is_leaf=_draws)
+
+
+def _draws(part: Any) -> bool:
+    return isinstance(part, DrawState)
 
 
 def weighted_gradient(
@@ -83,23 +91,27 @@ def weighted_gradient(
         (gradient,) = pull(weights)
     elif isinstance(weighting, Weighting) and not weighting.needs_gramian:
         weights, state = weighting.update(values, state)
-        (gradient,) = pull(weights)
+        (gradient,) = pull(weights.astype(values.dtype))
     else:
         stacked = pulled(pull, values)
+        finite = jnp.isfinite(values)
+        if objective.skip_nonfinite and isinstance(weighting, Weighting):
+            stacked, whole = without_nonfinite(stacked)
+            finite = finite & whole
         # What no one reads of the stacked gradients, the compiler leaves out.
         products = gramian(part(stacked, objective.shared) if objective.shared else stacked)
+        products = jnp.where(finite[:, None] & finite[None, :], products, jnp.nan)
         if not isinstance(weighting, Weighting):
-            gradient, state = weighting.update(stacked, state, params)
+            update = optax.with_extra_args_support(weighting).update
+            gradient, state = update(stacked, state, params, values=values)
             weights = jnp.ones_like(values)
         else:
             weights, state = weighting.update(values, state, products)
-            if objective.skip_nonfinite:
-                stacked, _ = without_nonfinite(stacked)
-            else:
+            if not objective.skip_nonfinite:
                 # Such a gradient would be left out in silence; now it shows.
                 finite = jnp.all(jnp.isfinite(jnp.diagonal(products)))
                 weights = jnp.where(finite, weights, jnp.nan)
+            weights = weights.astype(values.dtype)
             gradient = pull(weights)[0] if objective.shared else combined(stacked, weights)
-    total_weights = {n: value.weights[n] * weights[i] for i, n in enumerate(names)}
-    total = weighted_sum(value.terms, total_weights, objective.skip_nonfinite)
-    return Gradient(gradient, Value(total, value.terms, total_weights), state, products, aux)
+    weighed = {n: value.weights[n] * weights[i] for i, n in enumerate(names)}
+    return Gradient(gradient, value._replace(weights=weighed), state, products, aux)

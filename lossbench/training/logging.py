@@ -1,5 +1,6 @@
 """Logs for TensorBoard and MLflow; the only module that knows tensorboardX and mlflow."""
 
+import hashlib
 import math
 import os
 import re
@@ -99,31 +100,34 @@ class MlflowRun:
                 "train.mlflow needs MLflow: pip install 'lossbench[mlflow]'"
             ) from error
         self._metric, self._status = Metric, RunStatus
-        place = uri if "://" in uri or uri.startswith("file:") else Path(uri).resolve().as_uri()
-        tag = str(folder.resolve())
+        remote = "://" in uri or uri.partition(":")[0] in ("file", "databricks")
+        place = uri if remote else Path(uri).expanduser().resolve().as_uri()
+        # A path may hold any letter; a digest can stand in MLflow's queries.
+        tag = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
         try:
             self._client = MlflowClient(tracking_uri=place)
             found = self._client.get_experiment_by_name(experiment)
             number = found.experiment_id if found else self._client.create_experiment(experiment)
-            runs = self._client.search_runs([number], f"tags.`lossbench.folder` = '{tag}'")
+            runs = self._client.search_runs([number], f"tags.`lossbench.run` = '{tag}'")
             if runs:
                 self._run = runs[0].info.run_id
                 self._client.update_run(self._run, status=RunStatus.to_string(RunStatus.RUNNING))
             else:
-                tags = {"lossbench.folder": tag}
+                tags = {"lossbench.run": tag, "lossbench.folder": str(folder.resolve())}
                 self._run = self._client.create_run(number, tags=tags, run_name=name).info.run_id
                 params = [Param(key, str(value)) for key, value in parameters.items()]
                 self._client.log_batch(self._run, params=params)
-        except MlflowException as error:
+        except (MlflowException, OSError) as error:
             raise ValueError(f"train.mlflow: {uri!r} cannot be used: {error}") from error
         self._logged: dict[str, int] = {}
+        self._names: dict[str, str] = {}
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Writes those that are not there yet: a resumed run redoes steps, and MLflow keeps all."""
         now = int(1000 * time.time())
         new = []
         for given, value in values.items():
-            name = re.sub(r"[^\w\-./: ]", "-", given)
+            name = self._name(given)
             if name not in self._logged:
                 history = self._client.get_metric_history(self._run, name)
                 self._logged[name] = max((metric.step for metric in history), default=-1)
@@ -131,6 +135,18 @@ class MlflowRun:
                 self._logged[name] = step
                 new.append(self._metric(name, value, now, step))
         self._client.log_batch(self._run, metrics=new)
+
+    def _name(self, given: str) -> str:
+        """A name that MLflow takes: `group/name` with few letters, short, and no other's."""
+        if given not in self._names:
+            *groups, own = given.split("/", 2)
+            group = "/".join(groups)
+            plain = re.sub(r"[^\w\-. ]", "-", own)[:150].strip(". ") or "-"
+            others, name, number = set(self._names.values()), f"{group}/{plain}", 2
+            while name in others:
+                name, number = f"{group}/{plain}-{number}", number + 1
+            self._names[given] = name
+        return self._names[given]
 
     def end(self, *, failed: bool) -> None:
         """Says that the run is over, or that it broke off."""

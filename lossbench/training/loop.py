@@ -31,6 +31,7 @@ from lossbench.training.rows import (
     mean_row,
     nested,
     scalars,
+    warnings_of,
 )
 from lossbench.training.state import TrainState, stream_key
 from lossbench.training.step import StepLog
@@ -141,10 +142,7 @@ def fit(
                     pending = []
                     history["train"].append(row)
                     log.scalars("train", scalars(row), done)
-                    for name, steps in row.get("skipped", {}).items():
-                        progress.warn(
-                            f"term {name!r}: not finite in {steps} of the steps to {done}"
-                        )
+                    _warn(history, program, progress)
                     progress.step(done, row["loss"])
                     mark = time.perf_counter()
                 if validates:
@@ -169,6 +167,17 @@ def fit(
         train_seconds=time.perf_counter() - begun,
         stopped_early=done < options.steps,
     )
+
+
+def _warn(history: History, program: Program, progress: Progress) -> None:
+    """Tells what is wrong with a term for the first time in this row, and for the last time."""
+    now = warnings_of(history, program.objective)
+    before = warnings_of({"train": history["train"][:-1]}, program.objective)
+    last = history["train"][-1]["step"] == program.options.steps
+    told = {text.partition("(")[0].partition(":")[0] for text in before}
+    for text in now:
+        if last or text.partition("(")[0].partition(":")[0] not in told:
+            progress.warn(text)
 
 
 def _mlflow(options: TrainOptions, folder: Path) -> MlflowRun | None:

@@ -44,9 +44,10 @@ def mean_row(logs: list[StepLog], *, first_step: int, objective: Objective) -> d
     skipped: collections.Counter[str] = collections.Counter()
     for i, one in enumerate(logs):
         terms, weights = one.objective.terms, one.objective.weights
-        if objective.skip_nonfinite:
-            skipped.update(name for name in names if not np.isfinite(terms[name]))
-            terms = {name: terms[name] for name in names if np.isfinite(terms[name])}
+        if objective.skip_nonfinite and any(np.isfinite(value) for value in terms.values()):
+            out = _left_out(one, names)
+            skipped.update(out)
+            terms = {name: terms[name] for name in names if name not in out}
         # A finite term may have an infinite weight.
         weighted = {name: weights[name] * value for name, value in terms.items()}
         for term, value in (
@@ -73,6 +74,42 @@ def mean_row(logs: list[StepLog], *, first_step: int, objective: Objective) -> d
     if skipped:
         row["skipped"] = dict(skipped)
     return row
+
+
+def _left_out(log: StepLog, names: Sequence[str]) -> set[str]:
+    """The terms whose value or gradient was not finite in a step."""
+    squares = np.ones(len(names)) if log.gramian is None else np.diagonal(log.gramian)
+    return {
+        name
+        for name, square in zip(names, squares, strict=True)
+        if not (np.isfinite(log.objective.terms[name]) and np.isfinite(square))
+    }
+
+
+def warnings_of(history: Mapping[str, Sequence[Mapping[str, Any]]], objective: Objective) -> list:
+    """Sentences on what a training went on in spite of.
+
+    Args:
+        history: with the rows of the training so far.
+        objective: what it minimizes.
+    """
+    rows = history["train"]
+    steps = rows[-1]["step"] if rows else 0
+    texts = []
+    for name in objective.terms:
+        skipped = sum(row.get("skipped", {}).get(name, 0) for row in rows)
+        if skipped:
+            texts.append(
+                f"term {name!r}: left out of {skipped} of {steps} steps, in which its value or its "
+                "gradient was not finite"
+            )
+        least = min((row["terms"][name] for row in rows), default=0.0)
+        if least < 0 and getattr(objective.weighting, "positive", False):
+            texts.append(
+                f"term {name!r}: it was negative ({least:.3g}), but the weighting takes "
+                "logarithms, roots or ratios of the losses; take one that does not, such as upgrad"
+            )
+    return texts
 
 
 def _finite_mean(values: Sequence[Any]) -> float:

@@ -1,10 +1,14 @@
 """What a method that draws keeps from step to step."""
 
-from typing import NamedTuple
+import operator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
+
+_SEEDS = 2**32
 
 
 class DrawState(NamedTuple):
@@ -28,5 +32,23 @@ class DrawState(NamedTuple):
 
 
 def first_draw(seed: int | jax.Array) -> DrawState:
-    """The state before the first step."""
-    return DrawState(jnp.asarray(seed, jnp.uint32), jnp.zeros((), jnp.int32))
+    """The state before the first step.
+
+    Raises:
+        ValueError: for a seed that is known and not an integer of 32 bits, 0 or above.
+    """
+    _check(seed)
+    # A copy: a loop that donates the state must not take the caller's own seed with it.
+    return DrawState(jnp.array(seed, jnp.uint32), jnp.zeros((), jnp.int32))
+
+
+def _check(seed: Any) -> None:
+    """Raises unless `seed` is traced, or an integer from 0 to 2**32 - 1."""
+    if isinstance(seed, Tracer) and jnp.issubdtype(seed.dtype, jnp.integer) and not seed.ndim:
+        return
+    try:
+        value = -1 if isinstance(seed, (bool, Tracer)) else operator.index(seed)
+    except TypeError:
+        value = -1
+    if not 0 <= value < _SEEDS:
+        raise ValueError(f"seed: expected an integer from 0 to 2**32 - 1, got {seed!r}")

@@ -1,20 +1,27 @@
 """What methods on the Gramian share: which terms there are, unit gradients, a preference."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
+from lossbench import _checks
 from lossbench.weighting import _options
 from lossbench.weighting._options import Numbers
 
 
-def present_terms(values: jax.Array, gramian: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+def present_terms(values: Any, gramian: jax.Array | None) -> tuple[jax.Array, jax.Array]:
     """Which terms there are in this step, and the Gramian with 0 for the others.
 
     Raises:
-        ValueError: without a Gramian.
+        ValueError: without a Gramian, or unless there is one loss for each of its rows.
     """
     if gramian is None:
         raise ValueError("this weighting needs the Gramian of the terms' gradients, got none")
+    values, gramian = jnp.asarray(values), jnp.asarray(gramian)
+    if values.ndim != 1:
+        _checks.shape("values", values, gramian.shape[:1], "terms")
+    _checks.shape("gramian", gramian, (len(values), len(values)), "terms terms")
     present = jnp.isfinite(values) & jnp.isfinite(jnp.diagonal(gramian))
     return present, jnp.where(present[:, None] & present[None, :], gramian, 0)
 

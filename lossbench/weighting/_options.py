@@ -81,6 +81,19 @@ def numbers(
             number(f"{name}[{index}]", one, allowed, holds)
 
 
+def preference(given: Any, *, negative: bool = False) -> None:
+    """Raises for a preference that is known, and 0 for all terms, or below 0 without `negative`."""
+    if given is None:
+        return
+    if negative:
+        numbers("preference", given)
+    else:
+        numbers("preference", given, "0 or a number above it", lambda value: value >= 0)
+    traced = isinstance(given, Tracer) or any(isinstance(one, Tracer) for one in given)
+    if not traced and all(float(one) == 0 for one in given):
+        raise ValueError(f"preference: expected one that is not 0 for every term, got {given!r}")
+
+
 def of_each(name: str, given: Any, terms: int) -> jax.Array:
     """One number for each term, float32.
 

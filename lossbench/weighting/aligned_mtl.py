@@ -58,7 +58,7 @@ def aligned_mtl(
     about 5e-4 of another's, in float64 below 2e-8.
 
     Raises:
-        ValueError: for another scale mode, or another number of preferences.
+        ValueError: for another scale mode, preferences that are all 0, or another number of them.
 
     Example:
         >>> import jax.numpy as jnp
@@ -84,8 +84,7 @@ def aligned_mtl_weighting(
 ) -> Weighting:
     """The weights of `aligned_mtl`, from the Gramian of the gradients."""
     _checks.choice("scale_mode", scale_mode, SCALE_MODES)
-    if preference is not None:
-        _options.numbers("preference", preference)
+    _options.preference(preference, negative=True)
 
     def init(terms: int, seed: int | jax.Array = 0) -> tuple[()]:
         return ()

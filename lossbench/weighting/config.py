@@ -50,7 +50,7 @@ def config(
     vector: in float32 TorchJD makes (-1.67, -1.67, -1.67) of (1, 2, 2) and (-2, -4, -4).
 
     Raises:
-        ValueError: for another number of preferences.
+        ValueError: for preferences that are all 0, or another number of them.
 
     Example:
         >>> import jax.numpy as jnp
@@ -74,8 +74,7 @@ def config(
 
 def config_weighting(*, preference: Numbers | None = None) -> Weighting:
     """The weights of `config`, from the Gramian of the gradients."""
-    if preference is not None:
-        _options.numbers("preference", preference)
+    _options.preference(preference, negative=True)
 
     def init(terms: int, seed: int | jax.Array = 0) -> tuple[()]:
         return ()

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import optax
 
 from lossbench._names import unknown
@@ -55,12 +56,15 @@ def from_config(config: Mapping[str, Any] | str, terms: Sequence[str]) -> Config
     build = (row.weighting if row else None) or function
     known = inspect.signature(build).parameters
     options = {k: _option(v, terms) for k, v in config.items() if k not in OWN}
-    allowed = [option for option in known if option not in OWN]
+    # How many terms there are is known, and a training draws from its own seed.
+    allowed = [option for option in known if option not in (*OWN, "terms", "seed")]
+    shares = "shared" in known or row is None or _looks(row)
+    everywhere = ["shared"] * shares + ["skip_nonfinite"]
     for option in options:
         if option not in allowed:
-            raise unknown(f"option of the weighting {name}", option, [*allowed, *OWN[1:]])
+            raise unknown(f"option of the weighting {name}", option, [*allowed, *everywhere])
     for option, value in options.items():
-        if known[option].annotation is int and isinstance(value, str):  # which of the terms
+        if option == "reference" and known[option].annotation is int and isinstance(value, str):
             if value not in terms:
                 raise unknown(f"term in {option!r} of the weighting {name}", value, terms)
             options[option] = list(terms).index(value)
@@ -71,12 +75,13 @@ def from_config(config: Mapping[str, Any] | str, terms: Sequence[str]) -> Config
         raise ValueError(f"weighting {name!r}: skip_nonfinite must be true or false, got {skip!r}")
     if "skip_nonfinite" in known:
         options["skip_nonfinite"] = skip
-    shared = config.get("shared", ())
-    shared = (shared,) if isinstance(shared, str) else tuple(shared)
+    shared = _patterns(name, config.get("shared", ()))
     if "shared" in known:  # a transformation that looks at them itself
         options["shared"], shared = shared, ()
     try:
         weighting = build(**options)
+        if isinstance(weighting, Weighting):
+            _check_weights(weighting.init(len(terms)))
     except (TypeError, ValueError) as error:
         # An option is missing, or is of a kind that the function cannot take.
         raise ValueError(f"weighting {name!r}: {error}") from error
@@ -86,6 +91,28 @@ def from_config(config: Mapping[str, Any] | str, terms: Sequence[str]) -> Config
             f"gradients: {', '.join(n for n, r in WEIGHTINGS.items() if _looks(r))}"
         )
     return Configured(weighting, shared, skip)
+
+
+def _patterns(name: str, shared: Any) -> tuple[str, ...]:
+    """Patterns of names, from one or a list of them."""
+    patterns = [shared] if isinstance(shared, str) else shared
+    if not isinstance(patterns, list | tuple) or not all(isinstance(p, str) for p in patterns):
+        raise ValueError(
+            f"weighting {name!r}: shared must be a pattern of names of parameters, or a list of "
+            f"them, got {shared!r}"
+        )
+    return tuple(patterns)
+
+
+def _check_weights(state: Any) -> None:
+    """Raises a ValueError for weights that a training cannot begin with."""
+    weights = getattr(state, "weights", None)
+    if weights is None:
+        return
+    if np.any(np.asarray(weights) < 0):
+        raise ValueError(f"a weight is below 0, got {weights}: terms are minimized")
+    if not np.any(np.asarray(weights)):
+        raise ValueError("every weight is 0: nothing would be trained")
 
 
 def _looks(row: Row) -> bool:

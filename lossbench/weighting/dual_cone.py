@@ -53,7 +53,7 @@ def upgrad(
     less than `norm_eps` = 1e-4 as though none conflicted.
 
     Raises:
-        ValueError: for a preference below 0, or another number of them.
+        ValueError: for a preference below 0, all of them 0, or another number of them.
 
     Example:
         >>> import jax.numpy as jnp
@@ -107,7 +107,7 @@ def dual_projection(
     the gradient of one task, that of the present, so that the others' losses do not rise.
 
     Raises:
-        ValueError: for a preference below 0, or another number of them.
+        ValueError: for a preference below 0, all of them 0, or another number of them.
 
     Example:
         >>> import jax.numpy as jnp
@@ -162,10 +162,7 @@ def _of_cone(
 ) -> Weighting:
     """The pair of functions around weights of directions and a preference."""
     _options.not_negative(regularization=regularization)
-    if preference is not None:
-        _options.numbers(
-            "preference", preference, "0 or a number above it", lambda value: value >= 0
-        )
+    _options.preference(preference)
 
     def init(terms: int, seed: int | jax.Array = 0) -> tuple[()]:
         return ()

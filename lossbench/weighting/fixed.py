@@ -119,6 +119,12 @@ def scheduled(schedules: Sequence[Rate]) -> Weighting:
         [1.  0.5]
         [1. 1.]
     """
+    axes = getattr(schedules, "ndim", 1)
+    if isinstance(schedules, (str, dict)) or axes != 1 or not hasattr(schedules, "__len__"):
+        raise ValueError(
+            f"schedules: expected a number or a function of the step for each term, got "
+            f"{schedules!r}"
+        )
     for index, one in enumerate(schedules):
         if not callable(one):
             allowed = "a finite number or a function of the step"
@@ -161,7 +167,8 @@ def stages(stages: Sequence[tuple[int, Numbers]], blend: int = 0) -> Weighting:
 
     Raises:
         ValueError: for steps that do not rise from 0, weights that are not finite or not as many in
-            each stage, and stages shorter than the blend into them.
+            each stage, and stages shorter than the blend into them; by `init`, for weights of
+            another number of terms.
 
     Example:
         >>> import jax.numpy as jnp
@@ -176,6 +183,7 @@ def stages(stages: Sequence[tuple[int, Numbers]], blend: int = 0) -> Weighting:
         [0.5 0.5]
     """
     _options.whole(0, blend=blend)
+    _check_pairs(stages)
     starts = [start for start, _ in stages]
     for index, start in enumerate(starts):
         _options.whole(0, **{f"stages[{index}]": start})
@@ -207,7 +215,29 @@ def stages(stages: Sequence[tuple[int, Numbers]], blend: int = 0) -> Weighting:
 
         return at
 
-    return scheduled([schedule(term) for term in range(len(stages[0][1]))])
+    count = len(stages[0][1])
+    begin, update, *_ = scheduled([schedule(term) for term in range(count)])
+
+    def init(terms: int, seed: int | jax.Array = 0) -> Scheduled:
+        if terms != count:
+            raise ValueError(
+                f"stages: expected {terms} weights in each, one for each term, got {count}"
+            )
+        return begin(terms, seed)
+
+    return Weighting(init, update)
+
+
+def _check_pairs(stages: Any) -> None:
+    """Raises unless there are pairs of something and something."""
+    if not isinstance(stages, (list, tuple)):
+        raise ValueError(f"stages: expected pairs of a step and its weights, got {stages!r}")
+    for index, stage in enumerate(stages):
+        if not isinstance(stage, (list, tuple)) or len(stage) != 2:
+            raise ValueError(
+                f"stages[{index}]: expected a pair of a step and its weights, such as "
+                f"(0, [1.0, 0.5]), got {stage!r}"
+            )
 
 
 def random(distribution: str = "normal") -> Weighting:
@@ -254,7 +284,7 @@ def random(distribution: str = "normal") -> Weighting:
         scores = _scores(distribution, state.draws.key(), present.shape)
         if distribution == "one_hot":
             first = jnp.argmax(jnp.where(present, scores, -1))
-            weights = jnp.where(present & (jnp.arange(present.size) == first), 1.0, 0.0)
+            weights = (present & (jnp.arange(present.size) == first)).astype(jnp.float32)
         else:
             weights = _terms.shares(scores, present)
         return weights, Random(weights, state.draws.next())

@@ -123,7 +123,8 @@ def stch(
         warm-up, whose means it divides by.
 
     Raises:
-        ValueError: for options outside of these ranges; by `init`, for another number of them.
+        ValueError: for options outside of these ranges, or preferences that are all 0; by `init`,
+            for another number of them.
 
     The official code, and LibMTL, are T times `stch([1, ..., 1], logarithmic=True, warmup=...)`,
     with means over the last epoch of the warm-up instead of all of it.
@@ -138,8 +139,7 @@ def stch(
 
     Reference: Lin et al., Smooth Tchebycheff Scalarization, ICML 2024.
     """
-    if preference is not None:
-        _options.numbers("preference", preference, "0 or a number above it", lambda x: x >= 0)
+    _options.preference(preference)
     if ideal is not None:
         _options.numbers("ideal", ideal, "a finite number", math.isfinite)
     _options.above_zero(mu=mu, epsilon=epsilon)

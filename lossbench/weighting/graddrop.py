@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from lossbench.weighting import _options
-from lossbench.weighting._combination import check_stacked, without_nonfinite
+from lossbench.weighting._combination import check_stacked, losses, shown, without_nonfinite
 from lossbench.weighting._draws import DrawState, first_draw
 from lossbench.weighting._options import Number, Numbers
 
@@ -28,7 +28,8 @@ def graddrop(
     Args:
         leak: :math:`\ell`, between 0 and 1, one number or one for each term: the share of a
             gradient that is kept in any case. 1 adds the gradients up.
-        skip_nonfinite: true leaves a term out of a step in which its gradient is not finite.
+        skip_nonfinite: true leaves a term out of a step in which its gradient, or its loss in
+            `values=`, is not finite; if no term is left, the result is not finite.
         seed: of the draws.
 
     Returns:
@@ -67,20 +68,24 @@ def graddrop(
         state: Any,
         params: Any = None,
         *,
-        values: jax.Array | None = None,
+        values: Any = None,
         **_: Any,
     ) -> tuple[Any, DrawState]:
+        if not jax.tree.leaves(updates):
+            return updates, state
         terms = check_stacked(updates, params)
         given: Any = leak
         leaks = (
             _options.of_each("leak", given, terms) if each else jnp.full(terms, given, jnp.float32)
         )
+        present = jnp.isfinite(losses(values, terms))
         if skip_nonfinite:
-            updates = without_nonfinite(updates)[0]
-        if values is not None:
-            updates = jax.tree.map(
-                lambda leaf: jnp.where(_along(jnp.isfinite(values), leaf), leaf, 0), updates
-            )
+            updates, finite = without_nonfinite(updates)
+            present = present & finite
+            if values is not None:
+                updates = jax.tree.map(
+                    lambda leaf: jnp.where(_along(present, leaf), leaf, 0), updates
+                )
         leaves, structure = jax.tree.flatten(updates)
         sizes = [leaf.size // terms for leaf in leaves]
         # One draw for all: each draw of its own would be compiled by itself.
@@ -88,7 +93,7 @@ def graddrop(
             jax.random.uniform(state.key(), (sum(sizes),)), list(itertools.accumulate(sizes))[:-1]
         )
         kept = [
-            one_sign(leaf, leaks, draw.reshape(leaf.shape[1:]))
+            shown(one_sign(leaf, leaks, draw.reshape(leaf.shape[1:])), present, skip_nonfinite)
             for leaf, draw in zip(leaves, draws, strict=True)
         ]
         return jax.tree.unflatten(structure, kept), state.next()

@@ -104,11 +104,20 @@ def cosines(gramian: jax.Array) -> jax.Array:
 
 
 def named(params: Any) -> dict[str, jax.Array]:
-    """The leaves of a tree by their names: keys joined by "/"."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-    }
+    """The leaves of a tree by their names: keys joined by "/".
+
+    Raises:
+        ValueError: for two leaves of one name.
+    """
+    names: dict[str, jax.Array] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if name in names:
+            raise ValueError(
+                f"two parameters have the name {name!r}, their keys joined by '/': rename one"
+            )
+        names[name] = leaf
+    return names
 
 
 def part(params: Any, patterns: str | Sequence[str]) -> dict[str, jax.Array]:
@@ -119,7 +128,7 @@ def part(params: Any, patterns: str | Sequence[str]) -> dict[str, jax.Array]:
         patterns: such as "head/*"; `*` stands for any text, "/" included.
 
     Raises:
-        ValueError: for a pattern that matches nothing.
+        ValueError: for a pattern that matches nothing, or two parameters of one name.
 
     Example:
         >>> params = {"body": {"kernel": 1}, "head": {"kernel": 2, "bias": 3}}

@@ -35,7 +35,8 @@ def mgda(
         An optax transformation of gradients stacked on a leading axis of terms. d is never longer
         than the shortest gradient: a gradient of 0 makes it 0, and one far shorter than the rest
         is all of it, which is why losses of different size must be scaled before. Of gradients
-        that depend on each other the weights are one of many solutions, d is the only one.
+        that depend on each other the weights are one of many solutions; d is the only one, up to
+        rounding.
 
     The solution is exact, by an active set. The paper's code, TorchJD and LibMTL take steps of
     Frank and Wolfe until one is shorter than 1e-3 (TorchJD, 100 at most): with three gradients or

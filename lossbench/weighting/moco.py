@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from lossbench.weighting import _options
-from lossbench.weighting._combination import check_stacked, without_nonfinite
+from lossbench.weighting._combination import check_stacked, losses, shown, without_nonfinite
 from lossbench.weighting._options import Number, Rate
 from lossbench.weighting.gradients import combined, gramian, part
 
@@ -49,7 +49,8 @@ def moco(
     what MGDA does with the gradients of all data.
 
     Args:
-        terms: how many gradients are stacked.
+        terms: how many gradients are stacked. `optax.inject_hyperparams` must be told
+            `static_args="terms"`.
         beta: how fast gradients are tracked, between 0 and 1: a number, or an optax schedule of
             the step.
         gamma: the step of :math:`\lambda`: a number, or an optax schedule of the step. It is for
@@ -58,7 +59,8 @@ def moco(
         rho: pulls :math:`\lambda` towards equal weights.
         shared: patterns of the names of parameters whose gradients make :math:`Y^\top Y`; all by
             default.
-        skip_nonfinite: true leaves a term out of a step in which its gradient is not finite.
+        skip_nonfinite: true leaves a term out of a step in which its gradient, or its loss in
+            `values=`, is not finite; if no term is left, the result is not finite.
 
     Returns:
         An optax transformation of gradients stacked on a leading axis of terms; its state holds as
@@ -94,13 +96,15 @@ def moco(
     _options.not_negative(rho=rho)
 
     def init(params: Any) -> MocoState:
-        if shared:
+        if shared and jax.tree.leaves(params):
             part(params, shared)
         return MocoState(
             step=jnp.zeros((), jnp.int32),
             weights=jnp.full((terms,), 1 / terms, jnp.float32),
             seen=jnp.zeros((terms,), bool),
-            tracked=jax.tree.map(lambda leaf: jnp.zeros((terms, *leaf.shape), _wide(leaf)), params),
+            tracked=jax.tree.map(
+                lambda leaf: jnp.zeros((terms, *jnp.shape(leaf)), _wide(leaf)), params
+            ),
         )
 
     def update(
@@ -108,9 +112,11 @@ def moco(
         state: Any,
         params: Any = None,
         *,
-        values: jax.Array | None = None,
+        values: Any = None,
         **_: Any,
     ) -> tuple[Any, MocoState]:
+        if not jax.tree.leaves(updates):
+            return updates, state
         got = check_stacked(updates, params)
         if got != len(state.weights):
             raise ValueError(
@@ -118,13 +124,13 @@ def moco(
                 f"moco(terms={got})"
             )
         clean, finite = without_nonfinite(updates)
-        present = finite if values is None else finite & jnp.isfinite(values)
+        present = finite & jnp.isfinite(losses(values, got))
         rate = jnp.where(state.seen, _at(beta, state.step), 1) * present
         tracked = jax.tree.map(lambda y, g: _toward(y, g, rate), state.tracked, clean)
         products = gramian(part(tracked, shared) if shared else tracked)
         shares = moved(state.weights, products, present, _at(gamma, state.step), rho)
         rest = jnp.sum(jnp.where(present, state.weights, 0))
-        used = shares if skip_nonfinite else jnp.where(jnp.all(finite), shares, jnp.nan)
+        used = shown(shares, present, skip_nonfinite)
         state = MocoState(
             step=jnp.asarray(optax.safe_increment(state.step)),
             weights=jnp.where(present, rest * shares, state.weights).astype(state.weights.dtype),
@@ -161,8 +167,8 @@ def onto_simplex(point: jax.Array, present: jax.Array) -> jax.Array:
     return jnp.where(present, jnp.maximum(point - cut, 0), 0)
 
 
-def _wide(leaf: jax.Array) -> Any:
-    return jnp.promote_types(leaf.dtype, jnp.float32)
+def _wide(leaf: Any) -> Any:
+    return jnp.promote_types(jnp.result_type(leaf), jnp.float32)
 
 
 def _at(rate: Rate, step: jax.Array) -> Any:

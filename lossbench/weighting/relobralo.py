@@ -91,7 +91,7 @@ def relobralo(
         def relative(past: jax.Array) -> jax.Array:
             return terms * _terms.shares(_terms.ratio(values, past) / temperature, present)
 
-        near = jax.random.bernoulli(state.draws.key(), rho)
+        near = jax.random.bernoulli(state.draws.key(), jnp.asarray(rho, jnp.float32))
         kept = jnp.where(near, state.smoothed, relative(first))
         last = jnp.where(known, state.last, values)
         smoothed = alpha * kept + (1 - alpha) * relative(last)

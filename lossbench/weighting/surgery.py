@@ -138,7 +138,8 @@ def gradvac(
     the first step is that of PCGrad.
 
     Args:
-        terms: how many gradients are stacked.
+        terms: how many gradients are stacked. `optax.inject_hyperparams` must be told
+            `static_args="terms"`.
         decay: :math:`\beta`, between 0 and 1: how fast targets follow.
         shared: patterns of the names of parameters whose gradients make the Gramian; all by
             default.

@@ -25,7 +25,9 @@ def state_of(step: int) -> TrainState:
         "random": jnp.asarray(rng.normal(size=(3, 2)), jnp.float32),
         "half": jnp.asarray(rng.normal(size=4), jnp.bfloat16),
     }
-    return TrainState(jnp.int32(step), weights, {}, (jnp.int32(step), weights["random"]), {}, {})
+    return TrainState(
+        jnp.int32(step), weights, {}, (jnp.int32(step), weights["random"]), {}, {}, {}
+    )
 
 
 def checkpoint(step: int, history=HISTORY) -> Checkpoint:

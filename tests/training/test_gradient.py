@@ -14,7 +14,8 @@ from lossbench.objective import Objective, Term
 from lossbench.training import loop
 from lossbench.training.gradient import init_weighting, weighted_gradient
 from lossbench.training.loop import fit
-from lossbench.weighting import Weighting
+from lossbench.weighting import Weighting, graddrop, gradvac, mgda, pcgrad, upgrad_weighting
+from lossbench.weighting._draws import DrawState
 
 TERMS = {"dice": {}, "cross_entropy": {"weight": 0.5}, "focal": {}}
 PARAMS = {
@@ -110,7 +111,7 @@ def test_the_weights_weigh_the_gradients_of_the_terms(needs_gramian, shared):
         np.testing.assert_allclose(found.gramian, rows @ rows.T, rtol=1e-4, atol=1e-7)
     expected = sum(w * flat(g) for w, g in zip(weights, gradients, strict=True))
     np.testing.assert_allclose(flat(found.gradient), expected, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found.value.total, weights @ values, rtol=1e-5)
+    np.testing.assert_allclose(found.value.total, sum(values), rtol=1e-5)  # with their own weights
     own = [1.0, 0.5, 1.0]
     np.testing.assert_allclose(weights_of(found), weights * own, rtol=1e-4)
     assert float(found.weighting) == 2
@@ -173,6 +174,65 @@ def test_a_term_that_is_not_finite_is_left_out_if_asked(form):
     assert np.isnan(found.value.terms["broken"])
     unasked = gradient_of(Objective(terms, weighting, shared))
     assert np.isnan(flat(unasked.gradient)).any() or np.isnan(unasked.value.total)
+
+
+def steep(logits, labels):
+    """Finite, but its gradient is not."""
+    return jnp.sum(jnp.sqrt(jnp.abs(logits) * 0), axis=(1, 2))
+
+
+@pytest.mark.parametrize("form", ["none", "values", "gramian", "shared"])
+def test_a_gradient_that_is_not_finite_is_left_out_if_asked(form):
+    weighting = {"none": None, "values": halving()}.get(form, upgrad_weighting())
+    shared = ("head",) if form == "shared" else ()
+    terms = {**objective_of().terms, "steep": Term(steep)}
+    sound = gradient_of(objective_of(weighting, shared=shared))
+    found = gradient_of(Objective(terms, weighting, shared, skip_nonfinite=True))
+    np.testing.assert_allclose(flat(found.gradient), flat(sound.gradient), rtol=1e-4, atol=1e-6)
+    unasked = gradient_of(Objective(terms, weighting, shared))
+    assert np.isnan(flat(unasked.gradient)).any()
+
+
+def test_a_transformation_leaves_a_term_out_by_an_option_of_its_own():
+    terms = {**objective_of().terms, "broken": Term(broken)}
+    sound = gradient_of(objective_of(mgda()))
+    found = gradient_of(Objective(terms, mgda(skip_nonfinite=True), skip_nonfinite=True))
+    np.testing.assert_allclose(flat(found.gradient), flat(sound.gradient), rtol=1e-4, atol=1e-6)
+
+
+def test_if_no_term_is_left_nothing_looks_fine():
+    objective = Objective({"broken": Term(broken)}, skip_nonfinite=True)
+    assert np.isnan(gradient_of(objective).value.total)
+
+
+def test_float64_is_float64():
+    with jax.enable_x64(True):
+        params = jax.tree.map(lambda x: x.astype(jnp.float64), PARAMS)
+        for weighting in (halving(), halving(needs_gramian=True)):
+            objective = objective_of(weighting)
+            state = init_weighting(objective, params, jnp.asarray(0, jnp.uint32))
+            found = jax.eval_shape(
+                lambda params, state, objective=objective: weighted_gradient(
+                    function_of(objective), params, state, objective=objective
+                )[0],
+                params,
+                state,
+            )
+            assert all(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(found))
+
+
+def test_the_seed_of_a_run_reaches_what_draws():
+    for weighting in (pcgrad(), gradvac(), optax.chain(graddrop(), optax.identity())):
+        state = init_weighting(objective_of(weighting), PARAMS, jnp.asarray(7, jnp.uint32))
+        draws = jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, DrawState))
+        assert [int(x.seed) for x in draws if isinstance(x, DrawState)] == [7]
+
+
+def test_what_is_no_weighting_is_refused():
+    with pytest.raises(ValueError, match=r"expected a Weighting or an optax transformation"):
+        objective_of(pcgrad)
+    with pytest.raises(ValueError, match=r"shared has no effect on a transformation"):
+        objective_of(pcgrad(), shared=("head",))
 
 
 def test_a_pattern_that_matches_no_parameter_is_an_error():

@@ -124,6 +124,16 @@ def test_mlflow_has_the_numbers_of_a_run_and_none_twice_when_it_is_resumed(tmp_p
     assert numbers["train/cosines/dice and ce- weighed"] == [(2, -0.5)]
 
 
+def test_any_name_of_a_term_can_be_logged(tmp_path):
+    pytest.importorskip("mlflow")
+    names = ["a", "a/b", "/abs", "a//b", "", "l" * 300, "a$", "a%", "terms"]
+    with Log(tmp_path / "t", resumed_at=0, mlflow=mlflow_run(tmp_path, name="it's")) as log:
+        log.scalars("train", {f"terms/{name}": float(i) for i, name in enumerate(names)}, 1)
+    ((_, _, numbers),) = mlflow_found(tmp_path)
+    assert sorted(value for ((_, value),) in numbers.values()) == list(range(len(names)))
+    assert "train/terms/a" in numbers
+
+
 def test_each_run_has_its_own_in_mlflow(tmp_path):
     pytest.importorskip("mlflow")
     for name in ("one", "other"):
@@ -135,5 +145,7 @@ def test_each_run_has_its_own_in_mlflow(tmp_path):
 
 def test_a_place_that_mlflow_cannot_use_is_named(tmp_path):
     pytest.importorskip("mlflow")
-    with pytest.raises(ValueError, match=r"train.mlflow: 'nowhere://x' cannot be used"):
-        MlflowRun("nowhere://x", "losses", name="a", folder=tmp_path, parameters={})
+    (tmp_path / "file").write_text("")
+    for place in ("nowhere://x", str(tmp_path / "file")):
+        with pytest.raises(ValueError, match=r"train.mlflow: '.*' cannot be used"):
+            MlflowRun(place, "losses", name="a", folder=tmp_path, parameters={})

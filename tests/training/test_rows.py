@@ -3,9 +3,16 @@ import math
 import numpy as np
 import pytest
 
-from lossbench import losses
+from lossbench import losses, weighting
 from lossbench.objective import Objective, Term, Value
-from lossbench.training.rows import Diverged, gradient_facts, mean_row, nested, scalars
+from lossbench.training.rows import (
+    Diverged,
+    gradient_facts,
+    mean_row,
+    nested,
+    scalars,
+    warnings_of,
+)
 from lossbench.training.step import StepLog
 
 TERMS = {"dice": Term(losses.dice), "ce": Term(losses.cross_entropy)}
@@ -70,6 +77,32 @@ def test_terms_that_were_left_out_are_counted():
     assert math.isnan(row["terms"]["dice"])
     with pytest.raises(Diverged, match="gradient"):  # that is no term's
         mean_row([one._replace(gradient_norm=math.nan)], first_step=0, objective=objective)
+
+
+def test_a_step_without_any_finite_term_ends_a_training():
+    objective = Objective(TERMS, skip_nonfinite=True)
+    with pytest.raises(Diverged, match=r"is (nan|inf) at step 0"):
+        mean_row([logged(math.nan, math.inf)], first_step=0, objective=objective)
+
+
+def test_a_gradient_that_is_not_finite_counts_as_left_out():
+    objective = Objective(TERMS, skip_nonfinite=True)
+    gramian = np.array([[4.0, math.nan], [math.nan, math.nan]])
+    row = mean_row([logged(1.0, 2.0, gramian=gramian)], first_step=0, objective=objective)
+    assert row["skipped"] == {"ce": 1}
+
+
+def test_what_a_training_went_on_in_spite_of_is_told():
+    positive = weighting.Weighting(*weighting.constant()[:2], positive=True)
+    rows = [
+        {"step": 5, "terms": {"dice": 1.0, "ce": 0.5}, "skipped": {"dice": 2}},
+        {"step": 9, "terms": {"dice": 1.0, "ce": -2.5}, "skipped": {"dice": 1}},
+    ]
+    first, second = warnings_of({"train": rows}, Objective(TERMS, positive))
+    assert first.startswith("term 'dice': left out of 3 of 9 steps")
+    assert second.startswith("term 'ce': it was negative (-2.5), but the weighting takes log")
+    assert len(warnings_of({"train": rows}, Objective(TERMS))) == 1
+    assert warnings_of({"train": []}, Objective(TERMS)) == []
 
 
 def test_cosines_are_those_of_steps_that_have_them():

@@ -136,16 +136,20 @@ def test_a_nan_is_seen_unless_it_is_to_be_skipped():
     alike(found, wanted)
     nothing = jax.tree.map(lambda leaf: leaf * jnp.nan, gradients)
     found, _ = skip(nothing, skipping.init(PARAMS))
-    alike(found, jax.tree.map(jnp.zeros_like, PARAMS))
+    assert all(np.all(np.isnan(leaf)) for leaf in jax.tree.leaves(found)), "no term is left"
 
 
 def test_a_value_that_is_not_finite_leaves_its_term_out():
     gradients = {"w": jnp.array([[1.0, 2.0], [5.0, 0.0]]), "b": jnp.ones(2)}
-    method = weighting.pcgrad()
-    found, _ = method.update(
-        gradients, method.init(PARAMS), PARAMS, values=jnp.array([1.0, jnp.inf])
-    )
+    method = weighting.pcgrad(skip_nonfinite=True)
+    state = method.init(PARAMS)
+    found, _ = method.update(gradients, state, PARAMS, values=[1.0, np.inf])
     alike(found, {"w": gradients["w"][0], "b": gradients["b"][0]})
+    # It shows where it is not to be skipped, or nothing is left.
+    nothing, _ = method.update(gradients, state, PARAMS, values=[np.nan, np.inf])
+    seen, _ = weighting.pcgrad().update(gradients, state, PARAMS, values=[1.0, np.inf])
+    for leaf in jax.tree.leaves((nothing, seen)):
+        assert np.all(np.isnan(leaf))
 
 
 def test_the_part_that_is_looked_at():
@@ -233,3 +237,52 @@ def test_the_state_keeps_its_shape(name):
     )
     for leaf in jax.tree.leaves(state):
         assert isinstance(leaf, jax.Array)
+
+
+@pytest.mark.parametrize("name", ["mgda", "graddrop", "moco"])
+def test_losses_are_one_a_term(name):
+    gradients = jnp.array([[1.0, 2.0], [-0.5, 1.0]])
+    method = getattr(weighting, name)()
+    state = method.init(gradients[0])
+    wanted, _ = method.update(gradients, state)
+    found, _ = method.update(gradients, state, values=[1.0, 2.0])
+    np.testing.assert_array_equal(found, wanted)
+    with pytest.raises(ValueError, match=r"values: expected shape \(2,\) \(terms\), got \(3,\)"):
+        method.update(gradients, state, values=jnp.ones(3))
+
+
+def test_losses_that_a_weighting_looks_at_are_asked_for():
+    gradients = jnp.array([[1.0, 2.0], [-0.5, 1.0]])
+    method = weighting.combination(weighting.dwa())
+    with pytest.raises(ValueError, match=r"pass them to `update`, values=\[...\]"):
+        method.update(gradients, method.init(gradients[0]))
+    found, _ = method.update(gradients, method.init(gradients[0]), values=[1.0, 2.0])
+    np.testing.assert_allclose(found, gradients.sum(0))
+
+
+@pytest.mark.parametrize("name", ["pcgrad", "graddrop", "moco"])
+def test_a_label_without_parameters_is_let_pass(name):
+    method = getattr(weighting, name)
+    options = {} if name == "graddrop" else {"shared": "w"}
+    chains = {"x": optax.chain(method(), optax.sgd(0.1)), "y": method(**options)}
+    labelled = optax.multi_transform(chains, {"w": "x"})
+    params = {"w": jnp.ones(2)}
+    gradients = {"w": jnp.array([[1.0, 2.0], [1.0, 2.0]])}
+    found, _ = labelled.update(gradients, labelled.init(params), params)
+    alone, _ = method().update(gradients, method().init(params))
+    np.testing.assert_allclose(found["w"], -0.1 * alone["w"])
+
+
+def test_trees_of_another_structure_are_refused():
+    method = weighting.pcgrad()
+    stack = jnp.ones((2, 3))
+    params = {"a": jnp.ones(3), "b": jnp.ones(3)}
+    state = method.init(params)
+    message = r"same structure as the parameters: \['c'\] is in the gradients alone; \['b'\] is in"
+    with pytest.raises(ValueError, match=message):
+        method.update({"a": stack, "c": stack}, state, params)
+    message = r"same structure as the parameters: \['b'\] is in the parameters alone"
+    with pytest.raises(ValueError, match=message):
+        method.update({"a": stack, "b": None}, state, params)
+    with pytest.raises(ValueError, match=r"same structure .*\[\*, \*\].*\(\*, \*\)"):
+        method.update([stack, stack], state, (params["a"], params["b"]))

@@ -45,7 +45,8 @@ def test_another_number_of_weights_is_refused():
         weighting.constant([1.0, 2.0]).init(3)
     with pytest.raises(ValueError, match="schedules: expected 3, one for each term, got 2"):
         weighting.scheduled([1.0, 2.0]).init(3)
-    with pytest.raises(ValueError, match="schedules: expected 3, one for each term, got 2"):
+    message = "^stages: expected 3 weights in each, one for each term, got 2"
+    with pytest.raises(ValueError, match=message):
         weighting.stages([(0, [1.0, 2.0])]).init(3)
 
 
@@ -71,6 +72,9 @@ def test_a_schedule_that_is_neither_number_nor_function_is_refused():
     message = r"schedules\[1\]: expected a finite number or a function of the step, got 'linear'"
     with pytest.raises(ValueError, match=message):
         weighting.scheduled([1.0, "linear"])
+    for given in (3, "linear", np.array(1.0)):
+        with pytest.raises(ValueError, match="schedules: expected a number or a function of the"):
+            weighting.scheduled(given)
 
 
 @pytest.mark.parametrize("blend", [0, 1, 3])
@@ -99,6 +103,10 @@ def test_stages_hold_their_weights_and_blend_in_a_straight_line(blend):
         ([(0, [1.0]), (2, [1.0, 2.0])], 0, "as many weights in each, got 1 in the first and 2"),
         ([(0, [1.0]), (2, [np.inf])], 0, r"stages\[1\]\[0\]: expected a finite number"),
         ([(0, [1.0]), (2, [2.0]), (4, [3.0])], 3, "blend: 3 steps do not fit into the stage from"),
+        ([0, [1, 0]], 0, r"stages\[0\]: expected a pair of a step and its weights, .* got 0"),
+        ([(0, [1.0]), (3,)], 0, r"stages\[1\]: expected a pair of a step and its weights"),
+        ([(0, 1.0)], 0, r"stages\[0\]: expected one number for each term, got 1.0"),
+        (3, 0, "stages: expected pairs of a step and its weights, got 3"),
         ([(0, [1.0])], -1, "blend: expected a whole number, 0 or above, got -1"),
     ],
 )
@@ -171,3 +179,12 @@ def test_no_loss_is_looked_at():
         high, _ = run(one, np.full((3, 2), 1e6))
         low, _ = run(one, np.full((3, 2), -1e6))
         np.testing.assert_array_equal(high, low)
+
+
+@pytest.mark.parametrize("distribution", ["normal", "uniform", "dirichlet", "one_hot"])
+def test_random_weights_are_float32_beside_float64(distribution):
+    init, update, *_ = weighting.random(distribution)
+    with jax.enable_x64(True):
+        step = lambda state, values: update(values, state)[::-1]  # noqa: E731
+        state, weights = jax.lax.scan(step, init(2), jnp.ones((3, 2)))
+    assert weights.dtype == state.weights.dtype == jnp.float32

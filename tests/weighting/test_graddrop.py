@@ -86,8 +86,13 @@ def test_a_gradient_that_is_not_finite():
     np.testing.assert_array_equal(found, wanted)
     # A loss that is not finite leaves its term out, too.
     values = jnp.array([1.0, jnp.inf, 1.0])
-    found, _ = drop.update(jnp.nan_to_num(gradients), drop.init(gradients[0]), values=values)
+    known = jnp.nan_to_num(gradients)
+    found, _ = skipping.update(known, drop.init(gradients[0]), values=values)
     np.testing.assert_array_equal(found, wanted)
+    # It shows where it is not to be skipped, or no term is left.
+    shown, _ = drop.update(known, drop.init(gradients[0]), values=values)
+    nothing, _ = skipping.update(gradients * jnp.nan, drop.init(gradients[0]))
+    assert np.all(np.isnan([shown, nothing]))
 
 
 def test_dtypes_are_kept():

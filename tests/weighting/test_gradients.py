@@ -167,3 +167,9 @@ def test_part_refuses_a_pattern_that_matches_nothing(model):
     message = "unknown pattern of parameters 'haed/0'; did you mean 'head/0'"
     with pytest.raises(ValueError, match=message):
         weighting.part(params, ["body/*", "haed/0"])
+
+
+def test_two_parameters_of_one_name_are_refused():
+    twice = {"a/b": jnp.ones(2), "a": {"b": jnp.zeros(3)}, "c": jnp.ones(1)}
+    with pytest.raises(ValueError, match="two parameters have the name 'a/b'"):
+        weighting.part(twice, "c")

@@ -96,9 +96,12 @@ def test_a_term_left_out_is_not_there():
     wanted, alone = run(weighting.moco(2), two)
     # By its loss.
     losses = jnp.ones((10, 3)).at[:, 1].set(jnp.inf)
-    found, state = run(weighting.moco(3), three, values=losses)
+    found, state = run(weighting.moco(3, skip_nonfinite=True), three, values=losses)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(state.weights[jnp.array([0, 2])], alone.weights * 2 / 3, atol=1e-6)
+    np.testing.assert_allclose(state.weights[1], 1 / 3)
+    shown, state = run(weighting.moco(3), three, values=losses)
+    assert np.all(np.isnan(shown))
     np.testing.assert_allclose(state.weights[1], 1 / 3)
     # By its gradient; one number of it is enough.
     three[:, 1, 4] = np.nan
@@ -170,3 +173,23 @@ def test_refused():
         method.update(jnp.eye(3), method.init(jnp.ones(3)))
     with pytest.raises(ValueError, match="unknown pattern of parameters 'tail'"):
         weighting.moco(shared="tail").init({"head": jnp.ones(2)})
+
+
+def test_without_any_term_the_update_shows_it_and_the_state_stays():
+    method = weighting.moco(skip_nonfinite=True)
+    state = method.init({"a": 1.0, "b": np.ones(2)})
+    nothing = {"a": jnp.full(2, jnp.nan), "b": jnp.ones((2, 2))}
+    shown, after = method.update(nothing, state)
+    assert all(np.all(np.isnan(leaf)) for leaf in jax.tree.leaves(shown))
+    for before, leaf in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
+        assert leaf.dtype == before.dtype
+    np.testing.assert_array_equal(after.tracked["b"], 0)
+    np.testing.assert_array_equal(after.weights, state.weights)
+
+
+def test_parameters_may_be_plain_numbers():
+    params = {"a": 1.0, "b": np.ones(2)}
+    method = weighting.moco(2, beta=1.0, gamma=0.0)
+    gradients = {"a": jnp.array([2.0, 4.0]), "b": jnp.ones((2, 2))}
+    found, _ = method.update(gradients, method.init(params), params)
+    assert found["a"] == 3

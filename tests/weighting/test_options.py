@@ -4,6 +4,7 @@ import numpy as np
 import optax
 import pytest
 
+from lossbench import weighting
 from lossbench.weighting import _options
 
 
@@ -63,3 +64,23 @@ def test_numbers_of_each_term_are_as_many_as_terms():
     for given in (1.0, "12", {"a": 1}, None, np.ones((2, 2))):
         with pytest.raises(ValueError, match="weights: expected one number for each term, got"):
             _options.numbers("weights", given)
+
+
+def test_a_preference_is_for_some_term():
+    _options.preference(None)
+    _options.preference([0.0, 1.0])
+    _options.preference(np.array([-1.0, 0.0]), negative=True)
+    jax.jit(_options.preference)(jnp.zeros(2))
+    jax.jit(lambda one: _options.preference([0.0, one]))(0.0)
+    with pytest.raises(ValueError, match=r"preference\[0\]: expected 0 or a number above it"):
+        _options.preference([-1.0, 0.0])
+    for build in (
+        weighting.upgrad,
+        weighting.dual_projection,
+        weighting.stch,
+        weighting.config,
+        weighting.aligned_mtl,
+    ):
+        for zeros in ([0, 0.0], jnp.zeros(2)):
+            with pytest.raises(ValueError, match="preference: expected one that is not 0 for ev"):
+                build(preference=zeros)

@@ -23,11 +23,11 @@ def formula(values, draws, temperature, alpha):
     return np.array(weights)
 
 
-@pytest.mark.parametrize("rho", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("rho", [0, 0.5, 1])
 def test_weights_are_the_formula(rho):
     weights, state = run(weighting.relobralo(1.0, alpha=0.8, rho=rho), VALUES, seed=3)
     keys = [jax.random.fold_in(jax.random.key(3), step) for step in range(len(VALUES))]
-    draws = [bool(jax.random.bernoulli(key, rho)) for key in keys]
+    draws = [bool(jax.random.bernoulli(key, float(rho))) for key in keys]
     assert rho == 0.5 or draws == [rho == 1] * len(VALUES)
     wanted = formula(VALUES, draws, 1.0, 0.8)
     np.testing.assert_allclose(weights, wanted, rtol=1e-4)
