@@ -23,7 +23,9 @@ def per_term(function: Callable[[Any], Any], params: Any) -> tuple[jax.Array, An
         params: where to take the gradients.
 
     Returns:
-        Losses `terms`, and the gradients stacked on a leading axis of terms.
+        Losses `terms`, and the gradients stacked on a leading axis of terms. One that is not finite
+        stays in its row if the losses come apart, as a list or a dict; in an array they are one
+        value, and 0 times its derivative is NaN.
 
     Example:
         >>> import jax.numpy as jnp
@@ -33,8 +35,18 @@ def per_term(function: Callable[[Any], Any], params: Any) -> tuple[jax.Array, An
         [[2. 4.]
          [3. 3.]]
     """
-    values, pull = jax.vjp(lambda params: stacked_values(function(params)), params)
-    return values, pulled(pull, values)
+    shape = jax.eval_shape(function, params)
+    if _is_stacked(shape):
+        values, pull = jax.vjp(lambda params: stacked_values(function(params)), params)
+        return values, pulled(pull, values)
+    _check_scalars(shape)
+    # Each loss by itself: a derivative of another one that is not finite times 0 would be NaN.
+    values, pushed = jax.linearize(lambda params: jax.tree.leaves(function(params)), params)
+    gradients = []
+    for index, value in enumerate(values):
+        back = jax.linear_transpose(lambda tangent, index=index: pushed(tangent)[index], params)
+        gradients += back(jnp.ones((), value.dtype))
+    return stacked_values(values), jax.tree.map(lambda *leaves: jnp.stack(leaves), *gradients)
 
 
 def pulled(pull: Callable[[jax.Array], tuple[Any]], values: jax.Array) -> Any:
@@ -67,12 +79,21 @@ def one_by_one(pull: Callable[[jax.Array], tuple[Any]], units: jax.Array) -> Any
 def stacked_values(values: Any) -> jax.Array:
     """Losses as one array `terms`."""
     leaves = jax.tree.leaves(values)
-    if len(leaves) == 1 and leaves[0].ndim == 1:
+    if _is_stacked(values):
         return leaves[0]
-    for leaf in leaves:
+    _check_scalars(values)
+    return jnp.stack([jnp.asarray(leaf) for leaf in leaves])
+
+
+def _is_stacked(values: Any) -> bool:
+    leaves = jax.tree.leaves(values)
+    return len(leaves) == 1 and leaves[0].ndim == 1
+
+
+def _check_scalars(values: Any) -> None:
+    for leaf in jax.tree.leaves(values):
         if jnp.ndim(leaf):
             raise ValueError(f"a loss must be a scalar here, got one of shape {jnp.shape(leaf)}")
-    return jnp.stack([jnp.asarray(leaf) for leaf in leaves])
 
 
 def gramian(gradients: Any) -> jax.Array:

@@ -63,6 +63,24 @@ def test_one_after_the_other_and_all_at_once_are_the_same(model):
         np.testing.assert_allclose(np.asarray(a, float), np.asarray(b, float), **tolerance)
 
 
+@pytest.mark.parametrize("kind", [list, tuple, lambda losses: dict(enumerate(losses))])
+def test_what_is_not_finite_stays_in_its_row(kind):
+    def losses(x):
+        hidden = jnp.tanh(x)
+        three = [jnp.sum((hidden - 3) ** 2), jnp.sum(jnp.sqrt(hidden * 0)), jnp.sum(hidden**3)]
+        return kind(three)
+
+    x = jnp.array([0.5, -1.0])
+    values, gradients = jax.jit(lambda x: weighting.per_term(losses, x))(x)
+    assert np.isfinite(values).all()
+    assert np.isnan(gradients[1]).all()
+    alone = [jax.grad(lambda x, i=i: jax.tree.leaves(losses(x))[i])(x) for i in (0, 2)]
+    np.testing.assert_allclose(gradients[np.array([0, 2])], np.stack(alone), rtol=1e-6)
+    left, _ = weighting.mgda(skip_nonfinite=True).update(gradients, (), x)
+    wanted, _ = weighting.mgda().update(jnp.stack(alone), (), x)
+    np.testing.assert_allclose(left, wanted, rtol=1e-5)
+
+
 def test_gradients_of_gradients_and_batches_of_them(model):
     """The choice by the kind of device is seen by no transformation."""
 
