@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import optax
 
 from lossbench._names import unknown
@@ -106,12 +105,10 @@ def _patterns(name: str, shared: Any) -> tuple[str, ...]:
 
 def _check_weights(state: Any) -> None:
     """Raises a ValueError for weights that a training cannot begin with."""
-    weights = getattr(state, "weights", None)
-    if weights is None:
-        return
-    if np.any(np.asarray(weights) < 0):
+    weights = [float(weight) for weight in getattr(state, "weights", ())]
+    if any(weight < 0 for weight in weights):
         raise ValueError(f"a weight is below 0, got {weights}: terms are minimized")
-    if not np.any(np.asarray(weights)):
+    if weights and not any(weights):
         raise ValueError("every weight is 0: nothing would be trained")
 
 
