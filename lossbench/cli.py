@@ -289,7 +289,7 @@ def _diagnose(options: argparse.Namespace) -> int:
 
     plan = _plan(options)
     folder = options.out or _default_folder(options) / "diagnosis"
-    _check_folder("--out", folder)
+    command.check_folder(folder)
     names = ("loss", "seed", "batches", "at", "shared")
     asked = command.settings(plan, **{name: getattr(options, name) for name in names})
     diagnosis = command.diagnose_plan(plan, asked, say=_say)

@@ -2,9 +2,14 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 
 import lossbench
 from lossbench._names import unknown
@@ -12,12 +17,14 @@ from lossbench.bench.compare import open_bench
 from lossbench.bench.diagnosis import page, text
 from lossbench.bench.diagnosis.examination import BATCHES, Diagnosis, examiner, take
 from lossbench.bench.diagnosis.figures import figures
+from lossbench.bench.diagnosis.notes import notes
 from lossbench.bench.environment import environment
 from lossbench.bench.files import write_json
 from lossbench.bench.plan import Plan
 from lossbench.data import Dataset, augmentation, training_batches
 from lossbench.training.program import Program
-from lossbench.training.state import stream_key
+from lossbench.training.state import TrainState, stream_key
+from lossbench.training.step import StepLog
 
 Say = Callable[[str], None]
 # Without a word from the user: before the first step, and after a tenth of them.
@@ -79,7 +86,8 @@ def diagnose_plan(plan: Plan, asked: Settings, *, say: Say) -> Diagnosis:
     training under a seed of their own. Of data with fewer examples than they hold, some come again.
 
     Raises:
-        ValueError: if data or configuration cannot run.
+        ValueError: if data or configuration cannot run, or the training ends before the first of
+            these steps.
     """
     bench = open_bench(plan, Path(), say=say)
     program = bench.program(asked.loss)
@@ -93,10 +101,39 @@ def diagnose_plan(plan: Plan, asked: Settings, *, say: Say) -> Diagnosis:
     shared = asked.shared or objective.shared
     examine = examiner(model, objective, shared, place=program.place)
     found = []
+    ended = ""
     for step, state in _training(program, plan, dataset, asked):
-        say(f"{asked.loss}: looking at {len(batches)} batches at step {step}")
+        if isinstance(state, str):
+            lost = [str(at) for at in asked.at if at >= step]
+            steps = f"steps {', '.join(lost)}" if len(lost) > 1 else f"step {lost[0]}"
+            ended = f"The training ended at step {step} {state}; {steps} cannot be looked at."
+            break
+        say(f"{asked.loss}: looking at {text.counted(len(batches))} at step {step}")
         found.append(examine(state.variables, state.weighting, batches, step))
-    return Diagnosis(tuple(found), shared)
+    if not found:
+        raise ValueError(f"{ended.removesuffix('.')}; --at=0 looks before the first step")
+    return Diagnosis(tuple(found), shared, ended)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises a ValueError where nothing could be written, before anything is computed.
+
+    It is tried, as permissions do not tell of a system that is read-only; nothing is left behind.
+    """
+    made: list[Path] = []
+    try:
+        for path in (*reversed(folder.absolute().parents), folder.absolute()):
+            if not path.is_dir():
+                path.mkdir()
+                made.append(path)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        why = error.strerror or error
+        raise ValueError(f"--out: {folder} cannot be made or written to: {why}") from error
+    finally:
+        for path in reversed(made):
+            path.rmdir()
 
 
 def write(folder: Path, diagnosis: Diagnosis, plan: Plan, asked: Settings, *, command: str) -> Path:
@@ -133,10 +170,13 @@ def as_values(diagnosis: Diagnosis) -> dict[str, Any]:
     """The diagnosis as plain values, as JSON has it."""
     return {
         "shared": diagnosis.shared,
+        "ended": diagnosis.ended,
+        "headline": diagnosis.moment.step,
         "moments": [
             {
                 "step": one.moment.step,
                 "batches": one.moment.batches,
+                "notes": notes(one.moment),
                 "parameters": one.moment.measured.parameters,
                 "terms": [
                     {**dataclasses.asdict(term), "variance": term.variance}
@@ -154,8 +194,14 @@ def as_values(diagnosis: Diagnosis) -> dict[str, Any]:
     }
 
 
-def _training(program: Program, plan: Plan, dataset: Dataset, asked: Settings):
-    """The step and the state at each moment; a state lasts until the next is asked for."""
+def _training(
+    program: Program, plan: Plan, dataset: Dataset, asked: Settings
+) -> Iterator[tuple[int, TrainState | str]]:
+    """The step and the state at each moment; a state lasts until the next is asked for.
+
+    Ends after the first step whose parameters are not finite, with words on why in their place.
+    """
+    sound = jax.jit(lambda tree: jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]))
     size = plan.train.batch_size
     first = program.place({k: v[None].repeat(size, 0) for k, v in dataset.train[0].items()})
     state = program.init(stream_key(asked.seed, "init"), first)
@@ -163,9 +209,32 @@ def _training(program: Program, plan: Plan, dataset: Dataset, asked: Settings):
     done = 0
     for step in asked.at:
         while done < step:
-            state, _ = program.train(state, program.place(next(stream)))
+            state, log = program.train(state, program.place(next(stream)))
             done += 1
+            if not np.all(sound(state.params)):
+                yield done, _why(log, list(program.objective.terms))
+                return
         yield step, state
+
+
+def _why(log: StepLog, names: Sequence[str]) -> str:
+    """What of a step made parameters that are not finite."""
+    value = log.objective
+    bad = [n for n in names if not np.isfinite(value.weights[n] * value.terms[n])]
+    what = "not finite"
+    if not bad and log.gramian is not None:
+        squares = np.diagonal(log.gramian)
+        bad = [n for n, square in zip(names, squares, strict=True) if not np.isfinite(square)]
+        what = (
+            "finite, but not its gradient" if len(bad) == 1 else "finite, but not their gradients"
+        )
+    if len(bad) == 1:
+        return f"by the term {bad[0]!r}: it was {what}"
+    if bad:
+        return f"by the terms {', '.join(map(repr, bad))}: they were {what}"
+    if not np.isfinite(log.gradient_norm):
+        return "by its gradient: it was not finite, though every term was"
+    return "by its parameters: they were not finite after it, though the gradient was"
 
 
 def _batches(plan: Plan, dataset: Dataset, seed: int):

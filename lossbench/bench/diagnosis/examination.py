@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import itertools
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,9 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lossbench.bench.diagnosis.checks import (
+    check_labels,
+    check_objective,
+    checked_batches,
+    checked_variables,
+    outputs_of,
+)
 from lossbench.bench.diagnosis.findings import Finding, Probes, findings, number
 from lossbench.bench.diagnosis.measure import Measure, measurement
 from lossbench.bench.diagnosis.moment import Moment, moment
+from lossbench.bench.diagnosis.notes import finite
 from lossbench.bench.diagnosis.proposal import Proposal, propose
 from lossbench.objective import Objective
 from lossbench.training.dead_terms import probe_row, probe_terms
@@ -48,35 +57,54 @@ class Diagnosis:
     Attributes:
         examinations: in the order of their steps.
         shared: patterns of the parameters whose gradients were looked at; all of them if empty.
+        ended: where a training ended before all moments were looked at, a sentence on why.
     """
 
     examinations: tuple[Examination, ...]
     shared: tuple[str, ...] = ()
+    ended: str = ""
+
+    @property
+    def headline(self) -> Examination:
+        """The last moment at which the parameters were finite; the last if they never were."""
+        told = [one for one in self.examinations if finite(one.moment)]
+        return (told or self.examinations)[-1]
 
     @property
     def moment(self) -> Moment:
-        """The numbers of the last moment."""
-        return self.examinations[-1].moment
+        """The numbers of the headline."""
+        return self.headline.moment
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What is wrong at the last moment."""
-        return self.examinations[-1].findings
+        """What is wrong at the headline."""
+        return self.headline.findings
 
     @property
     def proposal(self) -> Proposal:
-        """Weights that balance the update at the last moment."""
-        return self.examinations[-1].proposal
+        """Weights that balance the update at the headline."""
+        return self.headline.proposal
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """The proposed weights of the last moment, by term."""
+        """The proposed weights of the headline, by term; none if no parameters were finite."""
         return types.MappingProxyType(self.proposal.weights())
 
+    def notices(self) -> list[str]:
+        """Sentences on moments of which nothing can be told."""
+        lost = [one.moment.step for one in self.examinations if not finite(one.moment)]
+        if not finite(self.moment):
+            return [self.ended] if self.ended else []
+        said = [
+            f"At step {step} the parameters are not finite: it cannot be looked at."
+            for step in lost
+        ]
+        return [*said, self.ended] if self.ended else said
+
     def changes(self) -> list[str]:
-        """Sentences on what the last moment has otherwise than the first."""
+        """Sentences on what the headline has otherwise than the first moment."""
         first, last = self.examinations[0].moment, self.moment
-        if first is last or not self.proposal.reference:
+        if first is last or not finite(first) or not self.proposal.reference:
             return []
         said = []
         reference = self.proposal.reference
@@ -141,8 +169,8 @@ def diagnose(
         The diagnosis. Nothing that was given is changed.
 
     Raises:
-        ValueError: if there is no batch, the objective does not fit it, or a pattern matches no
-            parameter.
+        ValueError: for arguments of another kind, no batch, an objective that does not fit it,
+            class ids that the logits have no channel for, or a pattern that matches no parameter.
 
     Example:
         >>> import flax.linen as nn
@@ -160,14 +188,15 @@ def diagnose(
         >>> sorted(diagnosis.weights)
         ['dice', 'focal']
     """
-    batches = [dict(batch) for batch in batches]
-    if not batches:
-        raise ValueError("no batch to look at: at least one is needed, and 16 tell more")
+    check_objective(objective)
+    batches = checked_batches(batches)
     if shared is None:
         shared = objective.shared
     shared = (shared,) if isinstance(shared, str) else tuple(shared)
     if variables is None:
-        variables = dict(model.init(jax.random.key(seed), batches[0]["image"]))
+        variables = model.init(jax.random.key(seed), batches[0]["image"])
+    variables = checked_variables(variables)
+    check_labels(objective, batches, outputs_of(model, variables, batches[0]["image"]))
     if weighting is None:
         weighting = init_weighting(objective, variables["params"], jnp.uint32(seed))
     examine = examiner(model, objective, shared)
@@ -214,7 +243,12 @@ def examiner(
         batches: Sequence[Mapping[str, Any]],
         step: int,
     ) -> Examination:
-        now = moment(measure(variables, weighting, map(place, batches), step), objective)
+        now = moment(
+            measure(variables, weighting, map(place, batches), step),
+            objective,
+            distinct=len({_digest(batch) for batch in batches}),
+            drawn=_draws(weighting),
+        )
         found = findings(now, {})
         if any(one.kind in ("dead", "saturated", "drowned") for one in found):
             # Only now: it is a program of its own, and most objectives need none.
@@ -222,6 +256,25 @@ def examiner(
         return Examination(now, found, propose(now))
 
     return examine
+
+
+def _digest(batch: Mapping[str, Any]) -> bytes:
+    """Equal for batches of equal arrays."""
+    found = hashlib.blake2b()
+    for name in sorted(batch):
+        given = batch[name]
+        if isinstance(given, jax.Array) and jnp.issubdtype(given.dtype, jax.dtypes.prng_key):
+            given = jax.random.key_data(given)
+        array = np.ascontiguousarray(given)
+        found.update(f"{name} {array.dtype} {array.shape} ".encode("utf-8", "backslashreplace"))
+        found.update(array.tobytes())
+    return found.digest()
+
+
+def _draws(weighting: Any) -> bool:
+    """Whether the state of a weighting holds the seed of what it draws."""
+    leaves = jax.tree_util.tree_leaves_with_path(weighting)
+    return any(getattr(key, "name", None) == "seed" for path, _ in leaves for key in path)
 
 
 def take(batches: Iterable[Mapping[str, Any]], count: int) -> list[dict[str, np.ndarray]]:

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from lossbench.bench.diagnosis.examination import Diagnosis, Examination
 from lossbench.bench.diagnosis.findings import number
 from lossbench.bench.diagnosis.moment import Moment, TermFacts
+from lossbench.bench.diagnosis.notes import finite
 from lossbench.bench.diagnosis.text import cosine_entry
 from lossbench.bench.drawing import DASHES, LINES, canvas, short, svg
 
@@ -24,6 +25,8 @@ _SIDES = LinearSegmentedColormap.from_list("sides", ["#D55E00", "#ffffff", "#007
 def figures(diagnosis: Diagnosis, *, prefix: str = "") -> list[dict[str, str]]:
     """Each moment's figures: name, title and caption, and the `svg` itself.
 
+    A moment whose parameters are not finite has none.
+
     Args:
         diagnosis: what to draw.
         prefix: of the ids inside the figures, where several diagnoses stand on one page.
@@ -31,6 +34,8 @@ def figures(diagnosis: Diagnosis, *, prefix: str = "") -> list[dict[str, str]]:
     made = []
     for k, examination in enumerate(diagnosis.examinations):
         moment = examination.moment
+        if not finite(moment):
+            continue
         for name, draw, caption in _FIGURES:
             if name == "cosines" and len(moment.terms) < 2:
                 continue
@@ -39,7 +44,7 @@ def figures(diagnosis: Diagnosis, *, prefix: str = "") -> list[dict[str, str]]:
             made.append(
                 {"name": identity, "step": str(moment.step), "caption": caption, "svg": svg}
             )
-    if len(diagnosis.examinations) > 1:
+    if sum(finite(one.moment) for one in diagnosis.examinations) > 1:
         caption = "Weighted gradient norms against the step."
         svg = steps(diagnosis, f"{prefix}steps")
         made.append({"name": "steps", "step": "", "caption": caption, "svg": svg})
@@ -156,7 +161,7 @@ def signals(examination: Examination, name: str) -> str:
 
 def steps(diagnosis: Diagnosis, name: str) -> str:
     """Weighted norms of the gradients against the step, a line a term."""
-    moments = [one.moment for one in diagnosis.examinations]
+    moments = [one.moment for one in diagnosis.examinations if finite(one.moment)]
     with canvas(3.1) as (figure, axes):
         for k, term in enumerate(moments[0].terms):
             found = np.array([m.term(term.name).weighted_norm for m in moments])

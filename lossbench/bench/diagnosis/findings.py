@@ -67,11 +67,45 @@ def weighing(moment: Moment) -> list[TermFacts]:
 
 
 def dominating(moment: Moment) -> TermFacts | None:
-    """The term whose weighted gradient leaves the others no say, if there is one."""
+    """The term whose weighted gradient leaves the others no say, if there is one.
+
+    Where that is because of the others' small weights, it is none.
+    """
     terms = weighing(moment)
-    if len(terms) > 1 and terms[0].weighted_norm >= MUCH * terms[1].weighted_norm:
+    if _far_apart(terms) and not _underweighted(terms):
         return terms[0]
     return None
+
+
+def _far_apart(terms: Sequence[TermFacts]) -> bool:
+    return len(terms) > 1 and terms[0].weighted_norm >= MUCH * terms[1].weighted_norm
+
+
+def _underweighted(terms: Sequence[TermFacts]) -> bool:
+    """Whether weights keep all but the first from counting, and are further from 1 than its."""
+    if not _far_apart(terms):
+        return False
+    first, second = (term.weighted_norm / term.norm for term in terms[:2])
+    by_weight, by_size = first / second, terms[0].norm / terms[1].norm
+    # With a margin, as these ratios are of rounded numbers.
+    return by_weight > by_size and abs(math.log(second)) > abs(math.log(first)) + 0.01
+
+
+def at_its_least(term: TermFacts) -> bool:
+    """Whether a term has reached the least value that it can have."""
+    return term.live and math.isfinite(term.bound) and term.greatest - term.bound <= NEAR
+
+
+def saturated(moment: Moment, term: TermFacts) -> bool:
+    """Whether there is nothing left that a term could train, or its gradient has vanished."""
+    flat = term.norm * max(moment.measured.length, 1.0) <= FLAT * abs(term.mean)
+    return at_its_least(term) or (term.live and flat)
+
+
+def noisy(term: TermFacts) -> bool:
+    """Whether the batches do not tell a term's gradient from 0."""
+    # What a mean over this many batches of gradients around 0 would reach by itself.
+    return term.live and term.finite > 2 and term.signal_to_noise <= 1 / term.finite
 
 
 def identical(pair: Pair) -> bool:
@@ -141,6 +175,12 @@ def _not_finite(moment: Moment) -> list[Finding]:
         names = tuple(term.name for term in moment.terms)
         text = "The parameters are not finite: the training has diverged, and no term can be told."
         return [Finding("not finite", names, text)]
+    goes_on = (
+        "the training goes on without it there, as skip_nonfinite is set"
+        if moment.skips
+        else "a training ends there, or goes on without the term if its weighting has "
+        "skip_nonfinite"
+    )
     found = []
     for i, term in enumerate(moment.terms):
         wrong = moment.batches - term.finite
@@ -153,8 +193,7 @@ def _not_finite(moment: Moment) -> list[Finding]:
             Finding(
                 "not finite",
                 (term.name,),
-                f"{term.name!r} is {what} on {_of(wrong, moment.batches)}: a training ends there, "
-                f"or goes on without the term if its weighting has skip_nonfinite.{others}",
+                f"{term.name!r} is {what} on {_of(wrong, moment.batches)}: {goes_on}.{others}",
             )
         )
     return found
@@ -237,14 +276,12 @@ def _twins(moment: Moment) -> list[Finding]:
 def _saturated(moment: Moment, probes: Probes) -> list[Finding]:
     found = []
     for term in moment.terms:
-        if not term.live:
-            continue
-        if math.isfinite(term.bound) and term.greatest - term.bound <= NEAR:
+        if at_its_least(term):
             text = (
                 f"{term.name!r} is saturated: it is at its least value, {number(term.bound)}, on "
                 f"{_every(term.finite)}; there is nothing left that it could train."
             )
-        elif term.norm * max(moment.measured.length, 1.0) <= FLAT * abs(term.mean):
+        elif saturated(moment, term):
             text = (
                 f"{term.name!r} is saturated: at a value of {number(term.mean)} its gradient has "
                 f"all but vanished ({number(term.norm)}){_flat(probes.get(term.name, ()))}."
@@ -266,10 +303,13 @@ def _drowned(moment: Moment, probes: Probes) -> list[Finding]:
     """Terms far below the middle of the others, but for the one that dominates."""
     first = dominating(moment)
     terms = [term for term in weighing(moment) if term != first]
+    small = _underweighted(terms)
     found = []
     for term in terms[1:]:
         others = sorted(other.weighted_norm for other in terms if other != term)
         middle = math.sqrt(others[(len(others) - 1) // 2]) * math.sqrt(others[len(others) // 2])
+        middle = terms[0].weighted_norm if small else middle
+        whom = f"that of {terms[0].name!r}" if small else "that of the others"
         if middle < MUCH * term.weighted_norm:
             continue
         times = number(middle / term.weighted_norm)
@@ -278,7 +318,7 @@ def _drowned(moment: Moment, probes: Probes) -> list[Finding]:
                 "drowned",
                 (term.name,),
                 f"{term.name!r} hardly counts: its gradient{_weighted_by(term)} is {times} times "
-                f"smaller than that of the others{_flat(probes.get(term.name, ()))}.",
+                f"smaller than {whom}{_flat(probes.get(term.name, ()))}.",
             )
         )
     return found
@@ -304,8 +344,7 @@ def _conflicts(moment: Moment) -> list[Finding]:
 def _noise(moment: Moment) -> list[Finding]:
     found = []
     for term in moment.terms:
-        # What a mean over this many batches of gradients around 0 would reach by itself.
-        if term.live and term.finite > 2 and term.signal_to_noise <= 1 / term.finite:
+        if noisy(term):
             found.append(
                 Finding(
                     "noise",

@@ -16,7 +16,7 @@ import numpy as np
 from lossbench.objective import Objective
 from lossbench.training.state import Model
 from lossbench.training.step import Batch, apply_in_training, namespace
-from lossbench.weighting import Weighting, gramian, part, without_nonfinite
+from lossbench.weighting import Weighting, constant, gramian, part, without_nonfinite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,8 +166,9 @@ def _look(
 ) -> tuple[_Means, _Seen]:
     """One batch: all gradients from one `vmap` of one `vjp`; the means move on."""
     # Guarded as it is when it may skip a term, the gradient of one that is not finite does not
-    # reach the others.
-    guarded = Objective(objective.terms, skip_nonfinite=True)
+    # reach the others. One that weighs by the Gramian leaves such a gradient to be seen.
+    one_by_one = constant()._replace(needs_gramian=True)
+    guarded = Objective(objective.terms, one_by_one, skip_nonfinite=True)
     others = {name: value for name, value in variables.items() if name != "params"}
 
     def terms(params: Any) -> tuple[jax.Array, jax.Array]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from lossbench import losses
 from lossbench.bench.diagnosis.measure import Measured
+from lossbench.losses.catalog import Row
 from lossbench.objective import Objective, Term
 
 
@@ -112,6 +113,9 @@ class Moment:
         pairs: each two terms once.
         weighted: whether the objective has a weighting beside the terms' own weights.
         measured: the numbers behind it.
+        distinct: how many of the batches are not equal to an earlier one.
+        skips: whether a training goes on without a term that is not finite.
+        drawn: whether the weighting draws at random.
     """
 
     step: int
@@ -120,6 +124,9 @@ class Moment:
     pairs: tuple[Pair, ...]
     weighted: bool
     measured: Measured
+    distinct: int
+    skips: bool = False
+    drawn: bool = False
 
     def term(self, name: str) -> TermFacts:
         """The facts of a term."""
@@ -130,9 +137,23 @@ class Moment:
         return next(pair for pair in self.pairs if {pair.first, pair.second} == {first, second})
 
 
-def moment(measured: Measured, objective: Objective) -> Moment:
-    """Statistics of what was measured."""
+def moment(
+    measured: Measured,
+    objective: Objective,
+    *,
+    distinct: int | None = None,
+    drawn: bool = False,
+) -> Moment:
+    """Statistics of what was measured.
+
+    Args:
+        measured: the numbers.
+        objective: whose.
+        distinct: how many of the batches differ; all by default. Equal ones have no noise to tell.
+        drawn: whether the objective's weighting draws at random.
+    """
     names, norms = measured.names, measured.norms
+    distinct = len(norms) if distinct is None else distinct
     finite = np.isfinite(norms)
     # A weighting that gives a term no number, as where the term is not finite, gives it nothing.
     effective = measured.weights[None] * np.where(
@@ -158,8 +179,12 @@ def moment(measured: Measured, objective: Objective) -> Moment:
                 factor=_mean(measured.factors[there, i]),
                 norm=_rms(norms[there, i]),
                 weighted_norm=_rms((effective * norms)[there, i]),
-                signal_to_noise=signal_to_noise(
-                    measured.mean_products[i, i], measured.deviations[i], int(there.sum())
+                signal_to_noise=(
+                    signal_to_noise(
+                        measured.mean_products[i, i], measured.deviations[i], int(there.sum())
+                    )
+                    if distinct > 1
+                    else math.nan
                 ),
                 share=float(share[i]) if there.any() else math.nan,
                 finite=int(there.sum()),
@@ -167,8 +192,17 @@ def moment(measured: Measured, objective: Objective) -> Moment:
             )
         )
     pairs = [_pair(measured, i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
-    weighted = objective.weighting is not None
-    return Moment(measured.step, len(norms), tuple(facts), tuple(pairs), weighted, measured)
+    return Moment(
+        measured.step,
+        len(norms),
+        tuple(facts),
+        tuple(pairs),
+        weighted=objective.weighting is not None,
+        measured=measured,
+        distinct=distinct,
+        skips=objective.skip_nonfinite,
+        drawn=drawn,
+    )
 
 
 def signal_to_noise(mean_square: float, deviations: float, batches: int) -> float:
@@ -225,9 +259,14 @@ def shares_along(along: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def lower_bound(term: Term) -> float:
     """The least value that a term's loss can have; NaN for a loss that the catalog lacks."""
-    rows = {inspect.unwrap(row.function): row for row in losses.CATALOG.values()}
-    row = rows.get(inspect.unwrap(getattr(term.loss, "func", term.loss)))
+    row = catalog_row(term)
     return math.nan if row is None else row.lower_bound
+
+
+def catalog_row(term: Term) -> Row | None:
+    """The row of a term's loss in the catalog; None for a loss that it lacks."""
+    rows = {inspect.unwrap(row.function): row for row in losses.CATALOG.values()}
+    return rows.get(inspect.unwrap(getattr(term.loss, "func", term.loss)))
 
 
 def _pair(measured: Measured, i: int, j: int) -> Pair:

@@ -12,6 +12,8 @@ from lossbench.bench.diagnosis import text
 from lossbench.bench.diagnosis.examination import Diagnosis, Examination
 from lossbench.bench.diagnosis.figures import figures
 from lossbench.bench.diagnosis.findings import number, percent
+from lossbench.bench.diagnosis.notes import notes
+from lossbench.bench.tables import plain
 
 
 def html(diagnosis: Diagnosis, *, title: str, command: str) -> str:
@@ -21,6 +23,8 @@ def html(diagnosis: Diagnosis, *, title: str, command: str) -> str:
         "page.html.j2",
         title=title,
         command=command,
+        answer=_moment(diagnosis.headline, diagnosis, []),
+        notices=diagnosis.notices(),
         moments=[_moment(one, diagnosis, drawn) for one in reversed(diagnosis.examinations)],
         steps=[_markup(one) for one in drawn if not one["step"]],
         changes=diagnosis.changes(),
@@ -35,6 +39,7 @@ def fragment(diagnosis: Diagnosis) -> str:
     drawn = figures(diagnosis, prefix=f"d{mark:08x}-")
     return _render(
         "fragment.html.j2",
+        notices=diagnosis.notices(),
         moments=[_moment(one, diagnosis, drawn) for one in diagnosis.examinations],
         steps=[_markup(one) for one in drawn if not one["step"]],
         changes=diagnosis.changes(),
@@ -48,14 +53,16 @@ def _moment(
     moment = examination.moment
     return {
         "step": moment.step,
+        "headline": examination is diagnosis.headline,
         "heading": text.heading(diagnosis, moment),
         "rows": text.rows(moment),
         "cosines": text.cosine_rows(moment) if len(moment.terms) > 1 else [],
         "findings": [(one.kind, one.text) for one in examination.findings],
+        "notes": notes(moment),
         "heads": text.proposal_heads(examination),
         "proposed": [
             {
-                "name": term.name,
+                "name": plain(term.name),
                 "now": number(term.now),
                 "weight": number(term.weight, 2),
                 "share": "–" if math.isnan(term.share) else percent(term.share),

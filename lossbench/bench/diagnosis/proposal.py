@@ -19,13 +19,17 @@ from collections.abc import Mapping
 import numpy as np
 
 from lossbench.bench.diagnosis.findings import (
+    MUCH,
     dominating,
     identical,
+    noisy,
     number,
     repeats,
+    saturated,
     weighing,
 )
 from lossbench.bench.diagnosis.moment import Moment, Pair, TermFacts, shares
+from lossbench.bench.diagnosis.notes import finite
 
 # Weights within this factor of the proposed ones are as good: norms over batches vary more.
 GOOD_ENOUGH = 1.5
@@ -78,9 +82,19 @@ class Proposal:
 
 
 def propose(moment: Moment) -> Proposal:
-    """Weights that balance the gradients of the terms that have one, of copies the first only."""
+    """Weights that balance the gradients of the terms that have one, of copies the first only.
+
+    Terms that are saturated or mostly noise are left out: of their gradients' size follows no
+    weight. With parameters that are not finite nothing is proposed.
+    """
+    if not finite(moment):
+        return Proposal((), "", "", balanced=False)
     repeated = repeats(moment)
-    balanced = [term for term in weighing(moment) if term.name not in repeated]
+    balanced = [
+        term
+        for term in weighing(moment)
+        if term.name not in repeated and not (saturated(moment, term) or noisy(term))
+    ]
     if not balanced:
         kept = tuple(_left_out(term, moment) for term in moment.terms)
         return Proposal(kept, "", "", balanced=False)
@@ -91,7 +105,8 @@ def propose(moment: Moment) -> Proposal:
     proposed = []
     for term in moment.terms:
         if term.name in exact:
-            text = _reason(term, reference, rounded, among=len(balanced))
+            alone = len(moment.terms) == 1
+            text = _reason(term, reference, rounded, among=len(balanced), alone=alone)
             new = Proposed(term.name, term.weight, rounded[term.name], then[term.name], text)
         elif term.name in repeated:
             text = _drop(term, repeated[term.name])
@@ -112,9 +127,13 @@ def propose(moment: Moment) -> Proposal:
 
 
 def _reference(balanced: list[TermFacts], first: TermFacts | None) -> TermFacts:
-    """The term in the middle, of two the larger; never one that is too large itself."""
+    """The term in the middle, of two the larger; never one that is too large itself.
+
+    Nor one that hardly counts: brought down to it, the others would make a step of nothing.
+    """
     able = [term for term in balanced if first is None or term.name != first.name] or balanced
-    return able[(len(able) - 1) // 2]
+    middle = able[: (len(able) - 1) // 2 + 1]
+    return [term for term in middle if MUCH * term.weighted_norm > able[0].weighted_norm][-1]
 
 
 def _shares(moment: Moment, weights: Mapping[str, float]) -> dict[str, float]:
@@ -125,8 +144,13 @@ def _shares(moment: Moment, weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def _reason(
-    term: TermFacts, reference: TermFacts, weights: Mapping[str, float], *, among: int
+    term: TermFacts, reference: TermFacts, weights: Mapping[str, float], *, among: int, alone: bool
 ) -> str:
+    if among == 1 and not alone:
+        return (
+            f"{term.name!r} keeps its weight of {number(term.weight)}: there is no other term to "
+            "balance it against."
+        )
     if among == 1:
         return f"{term.name!r} has the update for itself: its weight only scales the step."
     if term is reference:
@@ -170,8 +194,18 @@ def _left_out(term: TermFacts, moment: Moment) -> Proposed:
         why = "no weight helps a gradient of exactly 0: repair the term or drop it"
     elif not term.finite:
         why = "it is not finite on any batch: repair it before it is weighed"
-    else:
+    elif not term.weighted_norm > 0:
         why = "its weight is 0 at this step, so it has no part in the balance"
+    elif saturated(moment, term):
+        why = (
+            "it is saturated, and has no part in the balance: a large weight would only magnify "
+            "what is left of its gradient"
+        )
+    else:
+        why = (
+            "its gradient is mostly noise, and has no part in the balance: no weight follows from "
+            "the size of noise"
+        )
     text = f"{term.name!r}: {why}."
     return Proposed(term.name, term.weight, term.weight, math.nan, text)
 

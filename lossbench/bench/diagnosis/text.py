@@ -1,11 +1,12 @@
 """A diagnosis as plain text and as Markdown."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from lossbench.bench.diagnosis.examination import Diagnosis, Examination
 from lossbench.bench.diagnosis.findings import number, percent
 from lossbench.bench.diagnosis.moment import Moment, Pair, TermFacts
+from lossbench.bench.diagnosis.notes import finite, notes
 from lossbench.bench.tables import plain
 
 # What heads a column, and what is in it.
@@ -61,15 +62,23 @@ def heading(diagnosis: Diagnosis, moment: Moment) -> str:
     count = f"{moment.measured.parameters:,}"
     of = f"the {count} parameters of {', '.join(diagnosis.shared)}"
     of = of if diagnosis.shared else f"all {count} parameters"
-    batches = "1 batch" if moment.batches == 1 else f"{moment.batches} batches"
-    return f"Step {moment.step}, {batches}, gradients of {of}"
+    return f"Step {moment.step}, {counted(moment.batches)}, gradients of {of}"
+
+
+def counted(batches: int) -> str:
+    """So many batches, in words: "1 batch", "2 batches"."""
+    return "1 batch" if batches == 1 else f"{batches} batches"
 
 
 def proposal_heads(examination: Examination) -> list[str]:
     """What the proposed weights come to together."""
     proposal = examination.proposal
+    if not finite(examination.moment):
+        return ["The parameters are not finite: no weights are proposed."]
     if not proposal.reference:
-        return ["No term has a gradient and a weight: there is nothing to balance."]
+        told = any(term.weighted_norm > 0 for term in examination.moment.terms)
+        what = "a gradient that weights could be told from" if told else "a gradient and a weight"
+        return [f"No term has {what}: there is nothing to balance."]
     lines = []
     if proposal.ratio:
         then = [
@@ -81,6 +90,10 @@ def proposal_heads(examination: Examination) -> list[str]:
         lines.append(
             "The weights as they are come near enough to that: none is off by half as much again."
         )
+    proposed = {term.name for term in proposal.terms if not math.isnan(term.share)}
+    there = {term.name for term in examination.moment.terms if term.weighted_norm > 0}
+    if proposal.ratio and there - proposed:
+        lines.append("Shares are of the update of these terms alone, without those left out.")
     if examination.moment.weighted:
         lines.append("That is for a sum of the terms, without the weighting that they have.")
     return lines
@@ -94,7 +107,7 @@ def proposal_lines(examination: Examination) -> list[str]:
 
 def text(diagnosis: Diagnosis) -> str:
     """All of it for a terminal."""
-    lines: list[str] = []
+    lines: list[str] = [*_items(map(plain, diagnosis.notices())), ""] if diagnosis.notices() else []
     for examination in diagnosis.examinations:
         moment = examination.moment
         lines += [heading(diagnosis, moment), "", *_aligned(rows(moment)), ""]
@@ -112,6 +125,8 @@ def text(diagnosis: Diagnosis) -> str:
 def markdown(diagnosis: Diagnosis, title: str, command: str) -> str:
     """All of it as a Markdown page."""
     lines = [f"# {_escaped(plain(title))}", "", f"    {plain(command)}", ""]
+    if diagnosis.notices():
+        lines += [*map(_escaped, _items(map(plain, diagnosis.notices()))), ""]
     for examination in diagnosis.examinations:
         moment = examination.moment
         lines += [f"## {heading(diagnosis, moment)}", "", *_markdown_table(rows(moment)), ""]
@@ -127,12 +142,13 @@ def markdown(diagnosis: Diagnosis, title: str, command: str) -> str:
 
 
 def _found(examination: Examination) -> list[str]:
+    said = [f"Note: {note}" for note in notes(examination.moment)]
     if not examination.findings:
-        return ["Nothing is wrong with its terms.", ""]
-    return [*_items([plain(one.text) for one in examination.findings]), ""]
+        return ["Nothing is wrong with its terms.", *said, ""]
+    return [*_items([plain(one.text) for one in examination.findings]), *_items(said), ""]
 
 
-def _items(sentences: Sequence[str]) -> list[str]:
+def _items(sentences: Iterable[str]) -> list[str]:
     return [f"- {sentence}" for sentence in sentences]
 
 

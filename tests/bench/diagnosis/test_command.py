@@ -6,10 +6,11 @@ import math
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lossbench import models
+from lossbench import losses, models
 from lossbench.bench.diagnosis import command
 from lossbench.bench.plan import make_plan
 from lossbench.cli import main
@@ -165,3 +166,36 @@ def test_stopped_it_does_not_promise_to_go_on(capsys, monkeypatch):
     monkeypatch.setattr(command, "diagnose_plan", stopped)
     status = main(["diagnose", "--config=config_file.py"])
     assert (status, *capsys.readouterr()) == (130, "", "\nlossbench: stopped\n")
+
+
+def ruin(logits, labels):
+    """NaN with its gradient, and so are the parameters after a step."""
+    return jnp.nan * jnp.mean(logits**2, axis=(1, 2, 3))
+
+
+def test_a_training_that_is_ruined_is_told_and_the_moment_before_it_kept(monkeypatch, folder):
+    monkeypatch.setattr(losses, "ruin", ruin, raising=False)
+    terms = {"dice": {}, "bad": {"loss": "lossbench.losses:ruin"}}
+    plan = make_plan({**CONFIG, "losses": {"l": {"terms": terms}}})
+    asked = command.settings(plan, batches=1, at="0,2,3")
+    said = []
+    found = command.diagnose_plan(plan, asked, say=said.append)
+    assert [one.moment.step for one in found.examinations] == [0]
+    assert found.ended == (
+        "The training ended at step 1 by the term 'bad': it was not finite; steps 2, 3 cannot be "
+        "looked at."
+    )
+    assert "l: looking at 1 batch at step 0" in said
+    assert np.isfinite(found.moment.term("dice").norm)
+    assert command.as_values(found)["ended"] == found.ended
+    late = dataclasses.replace(asked, at=(2,))
+    with pytest.raises(ValueError, match=r"ended at step 1 .*--at=0 looks before"):
+        command.diagnose_plan(plan, late, say=said.append)
+
+
+def test_a_folder_is_tried_and_nothing_of_it_left(tmp_path):
+    command.check_folder(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+    for refused in (Path("/proc/nope"), Path("/dev/null/x")):
+        with pytest.raises(ValueError, match=f"--out: {refused} cannot be made"):
+            command.check_folder(refused)

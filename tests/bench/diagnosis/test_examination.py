@@ -1,5 +1,7 @@
 """The doctor on models and data: objectives that are broken on purpose, and one that is not."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -72,6 +74,18 @@ BROKEN = {
 @pytest.fixture(scope="module")
 def broken():
     return diagnose(Two(), Objective(BROKEN), DATA)
+
+
+def root_of_zero(logits, labels):
+    """0, with a derivative that is infinite."""
+    return jnp.sqrt(jnp.mean((logits - jax.lax.stop_gradient(logits)) ** 2, axis=(1, 2, 3)))
+
+
+def test_a_gradient_that_is_not_finite_is_not_taken_for_one_of_0():
+    objective = Objective({"dice": Term(losses.dice), "root": Term(root_of_zero)})
+    found = diagnose(Two(), objective, DATA[:2])
+    assert "finite, but its gradient is not, on each of 2" in of_kind(found, "not finite")["root",]
+    assert found.moment.term("dice").finite == 2
 
 
 def of_kind(diagnosis, kind):
@@ -264,3 +278,37 @@ def test_before_training_segment_anything_s_weights_are_the_wrong_way_round():
     found = diagnose(Bias(), segment_anything(1.0), [batch])
     assert ratio_by_hand(batch) < 1
     assert found.weights["focal"] < found.weights["dice"]
+
+
+def lost(step):
+    """A moment whose parameters are not finite."""
+    moment = seen({name: np.nan * drawn(1.0)[0] for name in "ab"}, step=step)
+    return examined(
+        dataclasses.replace(moment, measured=dataclasses.replace(moment.measured, length=np.nan))
+    )
+
+
+def test_the_headline_is_the_last_moment_that_can_be_told():
+    a, b = drawn(1.0, 4.0)
+    whole = examined(seen({"a": a, "b": b}))
+    found = Diagnosis((whole, lost(7)))
+    assert found.headline is whole
+    assert found.moment.step == 0
+    assert dict(found.weights) == {"a": 4.0, "b": 1.0}
+    assert found.notices() == ["At step 7 the parameters are not finite: it cannot be looked at."]
+    assert found.changes() == []
+    ended = Diagnosis((whole,), ended="The training ended.")
+    assert ended.notices() == ["The training ended."]
+    assert str(ended).startswith("- The training ended.")
+    assert "The training ended." in ended._repr_html_()
+
+
+def test_of_parameters_that_never_were_finite_nothing_is_proposed_or_drawn():
+    variables = Pixelwise().init(jax.random.key(0), DATA[0]["image"])
+    variables = jax.tree.map(lambda x: x * jnp.nan, variables)
+    objective = Objective({"dice": Term(losses.dice), "focal": Term(losses.focal)})
+    found = diagnose(Pixelwise(), objective, DATA[:2], variables=variables)
+    assert dict(found.weights) == {}
+    assert [one.kind for one in found.findings] == ["not finite"]
+    assert "no weights are proposed" in str(found)
+    assert "<svg" not in found._repr_html_()

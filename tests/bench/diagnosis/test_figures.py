@@ -1,5 +1,7 @@
 """The figures of a diagnosis are drawn for every kind of term, and stand on one page together."""
 
+import dataclasses
+import math
 import re
 import xml.etree.ElementTree as ET
 
@@ -75,3 +77,12 @@ def test_terms_that_are_all_dead_are_drawn():
     (a,) = drawn(1.0)
     found = figures(Diagnosis((examined(seen({"a": 0 * a, "b": 0 * a})),)))
     assert len(found) == 5
+
+
+def test_moments_that_cannot_be_told_have_no_figures():
+    (a,) = drawn(1.0)
+    whole, other = (seen({"a": a}, step=step) for step in (0, 9))
+    broken = dataclasses.replace(other.measured, length=math.nan)
+    lost = dataclasses.replace(other, measured=broken)
+    found = figures(Diagnosis((examined(whole), examined(lost))))
+    assert {one["step"] for one in found} == {"0"}

@@ -188,3 +188,25 @@ def test_numbers_and_percents():
     assert [percent(x) for x in shares] == [
         "0 %", "0 %", "0.4 %", "9.5 %", "99.9 %", "100 %", "-50 %", "250 %", "–",
     ]  # fmt: skip
+
+
+def test_a_tiny_weight_is_what_is_wrong_not_the_term_beside_it():
+    a, b, c = drawn(1.0, 0.05, 0.05)
+    moment = seen({"a": a, "b": b}, weights={"b": 1e-6})
+    assert kinds(moment) == [("drowned", ("b",))]
+    text = text_of(moment, "drowned")
+    assert "times its weight of 1e-06, is 2e+07 times smaller than that of 'a'" in text
+    three = seen({"a": a, "b": b, "c": c}, weights={"b": 1e-6, "c": 1e-6})
+    assert kinds(three) == [("drowned", ("b",)), ("drowned", ("c",))]
+    assert kinds(seen({"a": a, "b": b}, weights={"a": 1e6})) == [("dominates", ("a",))]
+    assert kinds(seen({"a": 1e4 * a, "b": b}, weights={"b": 0.5})) == [("dominates", ("a",))]
+
+
+def test_what_a_training_does_is_told_as_it_is_set():
+    a, b = drawn(1.0, 1.0)
+    b[0] = np.nan
+    moment = seen({"a": a, "b": b})
+    assert "a training ends there, or" in text_of(moment, "not finite")
+    text = text_of(dataclasses.replace(moment, skips=True), "not finite")
+    assert "the training goes on without it there, as skip_nonfinite is set" in text
+    assert "ends" not in text

@@ -1,6 +1,8 @@
 """The page stands alone, escapes what comes from outside, and says what the text says."""
 
+import dataclasses
 import html as standard
+import math
 import re
 from html.parser import HTMLParser
 
@@ -86,3 +88,27 @@ def test_a_notebook_shows_a_part_of_a_page(diagnosis):
     assert NAME not in shown
     assert shown.count("<table>") == 6
     assert shown.count("<svg") == 11
+
+
+def test_the_answer_is_of_the_last_moment_that_can_be_told():
+    (a,) = drawn(1.0)
+    whole, last = (seen({"a": a}, step=step) for step in (0, 9))
+    broken = dataclasses.replace(last.measured, length=math.nan)
+    lost = examined(dataclasses.replace(last, measured=broken))
+    found = page.html(Diagnosis((examined(whole), lost), ended="It ended."), title="t", command="c")
+    answer = found[found.index('class="answer"') : found.index("<h2>")]
+    assert "<b>Step 0," in answer
+    assert "At step 9 the parameters are not finite" in answer
+    assert "It ended." in answer
+
+
+def test_long_names_wrap():
+    name = "x" * 80
+    a, b = drawn(1.0, 1.0)
+    for found in (
+        page.html(Diagnosis((examined(seen({name: a, "b": b})),)), title="t", command="c"),
+        page.fragment(Diagnosis((examined(seen({name: a, "b": b})),))),
+    ):
+        cells = re.findall(rf"<th([^>]*)>(?:<bdi>)?{name}<", found)
+        assert len(cells) >= 4
+        assert all("overflow-wrap: anywhere" in cell and "max-width" in cell for cell in cells)

@@ -1,5 +1,7 @@
 """Proposed weights balance the gradients, and the sentences tell the numbers they come from."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -113,3 +115,36 @@ def test_nothing_to_balance():
     assert (proposal.ratio, proposal.reference, proposal.balanced) == ("", "", False)
     assert proposal.weights() == {"a": 1.0, "b": 1.0}
     assert proposal.kept == ()
+
+
+def test_what_is_saturated_or_mostly_noise_is_left_out_with_the_reason():
+    a, b, c, d = drawn(1.0, 4.0, 1e-9, 2.0)
+    terms = {"a": a, "b": b, "flat": c, "noise": d - d.mean(axis=0)}
+    proposal = propose(seen(terms, weights={"flat": 3.0}))
+    assert proposal.weights() == {"a": 4.0, "b": 1.0, "flat": 3.0, "noise": 1.0}
+    assert proposal.ratio == "4 : 1"
+    texts = {term.name: term.text for term in proposal.terms}
+    assert "it is saturated, and has no part" in texts["flat"]
+    assert "mostly noise, and has no part" in texts["noise"]
+    assert [term.share for term in proposal.kept] == pytest.approx([0.5, 0.5], abs=0.05)
+    alone = propose(seen({"a": a, "flat": c}))
+    assert (alone.weights(), alone.ratio) == ({"a": 1.0, "flat": 1.0}, "")
+    assert "there is no other term to balance it against" in alone.terms[0].text
+
+
+def test_a_tiny_weight_is_the_one_that_moves():
+    a, *small = drawn(1.0, *[0.05] * 4)
+    for count in (1, 2, 4):
+        rest = {f"t{k}": gradient for k, gradient in enumerate(small[:count])}
+        proposal = propose(seen({"a": a, **rest}, weights=dict.fromkeys(rest, 1e-6)))
+        assert proposal.weights() == {"a": 1.0, **dict.fromkeys(rest, 20.0)}
+    five = {"a": a, "b": a[:, ::-1], **dict(zip("cde", small, strict=False))}
+    proposal = propose(seen(five, weights=dict.fromkeys("cde", 1e-6)))
+    assert proposal.weights() == {"a": 1.0, "b": 1.0, **dict.fromkeys("cde", 20.0)}
+
+
+def test_of_parameters_that_are_not_finite_follows_no_proposal():
+    moment = seen({"a": drawn(1.0)[0] * np.nan})
+    broken = dataclasses.replace(moment.measured, length=np.nan)
+    proposal = propose(dataclasses.replace(moment, measured=broken))
+    assert (proposal.terms, proposal.weights(), proposal.ratio) == ((), {}, "")

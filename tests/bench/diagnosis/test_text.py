@@ -92,3 +92,15 @@ def test_markdown_escapes_names_and_keeps_its_tables_whole(diagnosis):
     assert counts == {len(text.COLUMNS) + 2, 5}
     assert "under\\_score\\|bar" in found
     assert found.endswith("\n")
+
+
+def test_one_batch_is_one():
+    assert [text.counted(n) for n in (1, 2, 16)] == ["1 batch", "2 batches", "16 batches"]
+
+
+def test_text_says_that_shares_are_of_some_terms_only():
+    a, b, c = drawn(1.0, 2.0, 1.0)
+    mixed = examined(seen({"a": a, "b": b, "noise": c - c.mean(axis=0)}))
+    assert "of these terms alone" in "".join(text.proposal_heads(mixed))
+    noise = examined(seen({"noise": c - c.mean(axis=0)}))
+    assert "No term has a gradient that weights could be told from" in text.proposal_heads(noise)[0]
