@@ -177,16 +177,18 @@ def test_a_program_that_could_not_be_built_is_a_failed_run(bench, tmp_path):
 
 
 def test_a_run_that_diverges_says_where(bench, tmp_path, monkeypatch):
+    row = {"step": 5, "loss": 1.0, "terms": {"dice": 1.0, "cross_entropy": 1.0}}
+
     def diverging(*_, **__):
         error = Diverged(7, "dice", float("nan"))
-        error.history["train"].append({"step": 5, "loss": 1.0})
+        error.history["train"].append(row)
         raise error
 
     monkeypatch.setattr(run, "fit", diverging)
     result = execute(bench, tmp_path)
     assert result["state"] == "diverged"
     assert (result["error"]["step"], result["error"]["term"], result["steps"]) == (7, "dice", 7)
-    assert result["history"]["train"] == [{"step": 5, "loss": 1.0}]
+    assert result["history"]["train"] == [row]
     assert result["cost"]["peak_bytes"] > 0
     monkeypatch.setattr(run, "fit", None)
     assert execute(bench, tmp_path) == on_disk(tmp_path)

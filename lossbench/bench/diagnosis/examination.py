@@ -183,8 +183,8 @@ def diagnose(
         >>> image = jax.random.normal(jax.random.key(0), (4, 2, 8, 8, 1))
         >>> batches = [{"image": x, "labels": (x[..., 0] > 1).astype(int)} for x in image]
         >>> diagnosis = diagnose(Model(), objective, batches)
-        >>> sum(term.share for term in diagnosis.moment.terms)
-        1.0
+        >>> print(f"{sum(term.share for term in diagnosis.moment.terms):.3f}")
+        1.000
         >>> sorted(diagnosis.weights)
         ['dice', 'focal']
     """
