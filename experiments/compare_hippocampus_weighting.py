@@ -1,6 +1,20 @@
 """Does a weighting of Dice, cross entropy and boundary beat their sum on the hippocampus?
 
     lossbench compare --config=experiments/compare_hippocampus_weighting.py --config.data.path=PATH
+
+PATH is the task folder of the Medical Segmentation Decathlon; data and model are those of
+`compare_hippocampus_boundary.py`, the training is half as long: 200 steps of batch 2. The 15 runs
+took an hour on 2 busy CPU cores (jax 0.10.2). Mean test Dice over three seeds [95 %]:
+
+    sum               .854 [.846, .863]
+    by_hand           .852 [.841, .862]   -.002 [-.014, +.009]   not told apart (p = .777)
+    softmax           .839 [.810, .868]   -.015 [-.052, +.021]   not told apart (p = .646)
+    last_layer_ratio  .856 [.853, .858]   +.002 [-.004, +.008]   not told apart (p = .777)
+    upgrad            .848 [.840, .856]   -.006 [-.012,  .000]   not told apart (p = .178)
+
+So no: none of them gains anything that could be told from nothing. The learned softmax ended with
+.23 : .86 : 1.9, most of it on the boundary loss, which has the smallest values; the balance of
+gradients at the last layer gave it 120 to 150 times the weight of Dice, and did no harm.
 """
 
 from ml_collections.config_dict import placeholder
