@@ -1,11 +1,14 @@
 """Gradients as lengths and cosines: no method then meets numbers of very different size."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from lossbench.weighting._gramians import present_terms
+from lossbench.weighting._options import Number
+from lossbench.weighting._weighting import Weighting
 
 
 class Directions(NamedTuple):
@@ -58,3 +61,29 @@ def directions(values: jax.Array, gramian: jax.Array | None) -> Directions:
     lift = jnp.maximum(floor - jnp.linalg.eigvalsh(unit)[0], 0)
     lifted = unit + jnp.where(eye & active[:, None], lift, 0)
     return Directions(present, active, norms, lifted, lift)
+
+
+def of_directions(
+    weights: Callable[[Directions], jax.Array], *, regularization: Number = 0.0
+) -> Weighting:
+    """The weighting whose weights follow from directions alone, without a state.
+
+    Args:
+        weights: directions -> weights `terms`.
+        regularization: this share of the sum of the squared norms is added to the Gramian's
+            diagonal first.
+    """
+
+    def init(terms: int, seed: int | jax.Array = 0) -> tuple[()]:
+        return ()
+
+    def update(
+        values: jax.Array, state: Any, gramian: jax.Array | None = None
+    ) -> tuple[jax.Array, Any]:
+        _, products = present_terms(values, gramian)
+        share = jnp.asarray(regularization, products.dtype) * jnp.trace(products)
+        # On the Gramian as it came: what is not finite in it stays so.
+        raised = jnp.asarray(gramian) + share * jnp.eye(len(values), dtype=share.dtype)
+        return weights(directions(values, raised)), state
+
+    return Weighting(init, update, needs_gramian=True)

@@ -1,7 +1,6 @@
 """CAGrad: the direction near the mean gradient under which the worst loss falls fastest."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +9,7 @@ import optax
 from lossbench.weighting import _options
 from lossbench.weighting._combination import combination
 from lossbench.weighting._cone import dual_cone
-from lossbench.weighting._directions import Directions, directions
+from lossbench.weighting._directions import Directions, of_directions
 from lossbench.weighting._options import Number
 from lossbench.weighting._simplex import conflict_averse
 from lossbench.weighting._weighting import Weighting
@@ -76,15 +75,7 @@ def cagrad_weighting(*, c: Number = 0.5) -> Weighting:
     """The weights of `cagrad`, from the Gramian of the gradients."""
     _options.not_negative(c=c)
 
-    def init(terms: int, seed: int | jax.Array = 0) -> tuple[()]:
-        return ()
-
-    def update(
-        values: jax.Array, state: Any, gramian: jax.Array | None = None
-    ) -> tuple[jax.Array, Any]:
-        return cagrad_weights(directions(values, gramian), c), state
-
-    return Weighting(init, update, needs_gramian=True)
+    return of_directions(lambda gradients: cagrad_weights(gradients, c))
 
 
 def cagrad_weights(gradients: Directions, c: Number) -> jax.Array:

@@ -1,7 +1,6 @@
 """UPGrad and dual projection: gradients projected to where they conflict with no other."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +9,8 @@ import optax
 from lossbench.weighting import _options
 from lossbench.weighting._combination import combination
 from lossbench.weighting._cone import dual_cone
-from lossbench.weighting._directions import Directions, directions
-from lossbench.weighting._gramians import preferred, present_terms
+from lossbench.weighting._directions import Directions, of_directions
+from lossbench.weighting._gramians import preferred
 from lossbench.weighting._options import Number, Numbers
 from lossbench.weighting._weighting import Weighting
 
@@ -160,23 +159,11 @@ def _of_cone(
     preference: Numbers | None,
     regularization: Number,
 ) -> Weighting:
-    """The pair of functions around weights of directions and a preference."""
+    """The weighting whose weights follow from directions and a preference."""
     _options.not_negative(regularization=regularization)
     _options.preference(preference)
 
-    def init(terms: int, seed: int | jax.Array = 0) -> tuple[()]:
-        return ()
+    def preferring(gradients: Directions) -> jax.Array:
+        return weights(gradients, preferred(preference, gradients.mean()) * gradients.present)
 
-    def update(
-        values: jax.Array, state: Any, gramian: jax.Array | None = None
-    ) -> tuple[jax.Array, Any]:
-        _, products = present_terms(values, gramian)
-        share = jnp.asarray(regularization, products.dtype) * jnp.trace(products)
-        # On the Gramian as it came: what is not finite in it stays so.
-        gradients = directions(
-            values, jnp.asarray(gramian) + share * jnp.eye(len(values), dtype=share.dtype)
-        )
-        wanted = preferred(preference, gradients.mean()) * gradients.present
-        return weights(gradients, wanted), state
-
-    return Weighting(init, update, needs_gramian=True)
+    return of_directions(preferring, regularization=regularization)

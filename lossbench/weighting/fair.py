@@ -1,7 +1,6 @@
 """Directions that are fair to the terms: IMTL-G, Nash-MTL and FairGrad."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,7 @@ from lossbench.weighting import _options
 from lossbench.weighting._active_set import solve
 from lossbench.weighting._bargain import bargain
 from lossbench.weighting._combination import combination
-from lossbench.weighting._directions import Directions, directions
+from lossbench.weighting._directions import Directions, of_directions
 from lossbench.weighting._options import Number
 from lossbench.weighting._weighting import Weighting
 
@@ -172,20 +171,20 @@ def fairgrad(
 
 def imtl_g_weighting() -> Weighting:
     """The weights of `imtl_g`, from the Gramian of the gradients."""
-    return _of_directions(imtl_g_weights)
+    return of_directions(imtl_g_weights)
 
 
 def nash_mtl_weighting(*, max_norm: Number | None = 1.0) -> Weighting:
     """The weights of `nash_mtl`, from the Gramian of the gradients."""
     if max_norm is not None:
         _options.above_zero(max_norm=max_norm)
-    return _of_directions(lambda gradients: nash_mtl_weights(gradients, max_norm))
+    return of_directions(lambda gradients: nash_mtl_weights(gradients, max_norm))
 
 
 def fairgrad_weighting(*, alpha: Number = 1.0) -> Weighting:
     """The weights of `fairgrad`, from the Gramian of the gradients."""
     _options.above_zero(alpha=alpha)
-    return _of_directions(lambda gradients: fairgrad_weights(gradients, alpha))
+    return of_directions(lambda gradients: fairgrad_weights(gradients, alpha))
 
 
 def imtl_g_weights(gradients: Directions) -> jax.Array:
@@ -219,17 +218,3 @@ def fairgrad_weights(gradients: Directions, alpha: Number) -> jax.Array:
     scale = gradients.norms ** ((power - 1) / (power + 1))
     steps = bargain(gradients.cosines, scale, power)
     return jnp.where(gradients.active, steps / gradients.norms, 0)
-
-
-def _of_directions(weights: Callable[[Directions], jax.Array]) -> Weighting:
-    """The pair of functions around weights of directions, without a state."""
-
-    def init(terms: int, seed: int | jax.Array = 0) -> tuple[()]:
-        return ()
-
-    def update(
-        values: jax.Array, state: Any, gramian: jax.Array | None = None
-    ) -> tuple[jax.Array, Any]:
-        return weights(directions(values, gramian)), state
-
-    return Weighting(init, update, needs_gramian=True)

@@ -1,14 +1,13 @@
 """MGDA: the shortest convex combination of the gradients."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from lossbench.weighting._combination import combination
-from lossbench.weighting._directions import Directions, directions
+from lossbench.weighting._directions import Directions, of_directions
 from lossbench.weighting._simplex import shortest
 from lossbench.weighting._weighting import Weighting
 
@@ -61,16 +60,7 @@ def mgda(
 
 def mgda_weighting() -> Weighting:
     """The weights of `mgda`, from the Gramian of the gradients."""
-
-    def init(terms: int, seed: int | jax.Array = 0) -> tuple[()]:
-        return ()
-
-    def update(
-        values: jax.Array, state: Any, gramian: jax.Array | None = None
-    ) -> tuple[jax.Array, Any]:
-        return mgda_weights(directions(values, gramian)), state
-
-    return Weighting(init, update, needs_gramian=True)
+    return of_directions(mgda_weights)
 
 
 def mgda_weights(gradients: Directions) -> jax.Array:

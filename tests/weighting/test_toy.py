@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,11 +30,18 @@ def test_the_problem_is_the_papers():
     assert abs(lowest.x - toy.FRONT) < 1e-3
 
 
-def ends(name, starts, steps, learning_rate, scale=1.0):
-    """Where descents from all starts end, in one program."""
+@pytest.fixture
+def ends(as_users):
+    """Where descents from all starts end; when one leaves a valley is a matter of rounding."""
+    return functools.partial(ends_of, as_users)
+
+
+def ends_of(compiler_options, name, starts, steps, learning_rate, scale=1.0):
+    """The last points of descents of so many steps, in one program."""
     method = None if name == "mean" else getattr(weighting, name)()
     last = lambda start: toy.descend(method, start, steps, learning_rate, scale)[-1]  # noqa: E731
-    return np.asarray(jax.jit(jax.vmap(last))(jnp.array(starts)))
+    program = jax.jit(jax.vmap(last), compiler_options=compiler_options)
+    return np.asarray(program(jnp.array(starts)))
 
 
 def on_the_front(points):
@@ -60,19 +69,16 @@ TO_THE_LEAST_MEAN = ("cagrad", "aligned_mtl")
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", METHODS)
-def test_it_reaches_the_front_from_every_start(name):
-    """The CAGrad paper goes 100 000 steps at 0.001, less far than these.
-
-    How long a descent stays in a valley is a matter of rounding, so they have time to spare.
-    """
-    found = ends(name, toy.CAGRAD_STARTS + toy.NASH_STARTS[1:2], 60_000, 0.003)
+def test_it_reaches_the_front_from_every_start(ends, name):
+    """The CAGrad paper goes 100 000 steps at 0.001: as far as 35 000 at 0.003."""
+    found = ends(name, toy.CAGRAD_STARTS + toy.NASH_STARTS[1:2], 35_000, 0.003)
     assert np.all(on_the_front(found)), found
     if name in TO_THE_LEAST_MEAN:
         np.testing.assert_allclose(found[:, 0], 0, atol=0.05)
 
 
 @pytest.mark.long
-def test_the_mean_stays_in_the_valleys():
+def test_the_mean_stays_in_the_valleys(ends):
     """From two of the three starts, as the CAGrad paper says; the third has no valley ahead."""
     found = ends("mean", toy.CAGRAD_STARTS, 35_000, 0.003)
     assert on_the_front(found).tolist() == [False, True, False]
@@ -81,17 +87,14 @@ def test_the_mean_stays_in_the_valleys():
 
 
 @pytest.mark.long
-def test_nash_mtl_does_not_mind_the_scale_of_a_task():
+def test_nash_mtl_does_not_mind_the_scale_of_a_task(ends):
     """The Nash-MTL paper's problem, where one task is a tenth as large."""
     tenth = ends("nash_mtl", toy.NASH_STARTS, 35_000, 0.001, scale=0.1)
     whole = ends("nash_mtl", toy.NASH_STARTS, 35_000, 0.001)
     assert np.all(on_the_front(tenth)), tenth
     assert np.all(np.abs(tenth[:, 0]) < 6), "it is balanced"
-    # From (0, 0) the tasks are balanced all the way down; rounding alone decides where to.
-    others = [0, 2, 3, 4]
-    np.testing.assert_allclose(tenth[others], whole[others], atol=0.2)
+    np.testing.assert_allclose(tenth, whole, atol=0.2)
     mean = ends("mean", toy.NASH_STARTS, 35_000, 0.001, scale=0.1)
-    # From one start it stays; from the others it goes towards the end of the larger task.
-    assert not on_the_front(mean)[2]
-    assert mean[2, 1] > 0.5
-    assert np.all(mean[[0, 1, 3, 4], 0] < -2)
+    # From one start it stays; from the others it goes to the end of the larger task.
+    assert on_the_front(mean).tolist() == [True, True, False, True, True]
+    assert np.all(mean[[0, 1, 3, 4], 0] < -5.5)
