@@ -15,8 +15,9 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 BASE = {"_checks", "_colors", "_names", "__init__"}
 LOSSES = {"losses", "ops"}
 OBJECTIVE = {*LOSSES, "weighting", "objective", "objective_config"}
-TRAINING = {*OBJECTIVE, "metrics", "models", "data", "training"}
-BENCH = {*TRAINING, "bench"}
+TRAINING = {*OBJECTIVE, "metrics", "anomaly", "models", "data", "training"}
+DETECTION = {*TRAINING, "detection"}
+BENCH = {*TRAINING, "detection", "bench"}
 MAY_IMPORT = {
     "_checks": set(),
     "_colors": set(),
@@ -25,6 +26,7 @@ MAY_IMPORT = {
     "ops": {"ops"},
     "losses": LOSSES,
     "metrics": {"metrics", "ops"},
+    "anomaly": {*LOSSES, "metrics", "anomaly"},
     "weighting": {"weighting"},
     "objective": OBJECTIVE,
     "objective_config": {*LOSSES, "weighting"},
@@ -32,6 +34,7 @@ MAY_IMPORT = {
     "testing": {*LOSSES, "testing"},
     "data": {"data"},
     "training": TRAINING,
+    "detection": DETECTION,
     "bench": BENCH,
     "compat": {*LOSSES, "compat"},
     "launch": {*BENCH, "configuration", "launch"},
@@ -41,6 +44,7 @@ MAY_IMPORT = {
 # The only files that may import more than their layer does.
 MAY_ALSO_IMPORT = {
     "compat/cuvis/_pipeline.py": {"objective"},  # which is what it reads a pipeline into
+    "__init__.py": {"detection"},  # when its estimator is asked for
 }
 
 # The libraries that a layer may name, besides the standard library.
@@ -49,13 +53,17 @@ LIBRARIES = {
     "ops": ARRAYS,
     "losses": ARRAYS,
     "metrics": ARRAYS,
+    "anomaly": {*ARRAYS, "numpy"},
     "compat": {*ARRAYS, "numpy", "yaml"},
     "weighting": {*ARRAYS, "optax"},
     "objective": {*ARRAYS, "optax"},
     "objective_config": ARRAYS,
     "models": {*ARRAYS, "flax"},
     "testing": {*ARRAYS, "numpy", "torch"},
-    "data": {"numpy", "scipy", "grain", "jaxtyping", "nibabel", "PIL"},
+    "data": {
+        *("numpy", "scipy", "grain", "jaxtyping", "nibabel", "PIL"),
+        *("h5py", "spectral", "tifffile"),
+    },
 }
 # The only places that may name a library.
 ONLY_IN = {
@@ -64,6 +72,9 @@ ONLY_IN = {
     "tensorboardX": ("training/logging.py",),
     "mlflow": ("training/logging.py",),
     "nibabel": ("data/nifti.py",),
+    "h5py": ("data/mat_files.py",),
+    "spectral": ("data/envi.py",),
+    "tifffile": ("data/tiff_cubes.py",),
     "PIL": ("data/image_files.py",),
     "grain": ("data/",),
     "torch": ("bench/unet_against_torch.py", "testing/torch_adapter.py"),
@@ -128,6 +139,8 @@ def test_arrows_point_downwards(file):
         ("metrics/x.py", "import optax"),
         ("data/x.py", "import jax"),
         ("models/x.py", "from lossbench.objective import Objective"),
+        ("anomaly/x.py", "import optax"),
+        ("anomaly/x.py", "from lossbench.models import unet"),
         ("objective.py", "from lossbench.metrics import dice"),
         ("training/x.py", "import flax.linen as nn"),
         ("training/x.py", "from lossbench.bench.plan import Plan"),

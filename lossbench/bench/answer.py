@@ -64,6 +64,12 @@ def covers(comparison: Comparison) -> str:
             " the choice of the fold together with the training seed; they do not cover other data,"
             " another model, or another training configuration, learning rate included."
         )
+    if comparison.data.folds is not None and comparison.data.folds_are_tasks:
+        return (
+            "Each seed is a task of its own, such as another normal class. Intervals and tests"
+            " cover the choice of the task together with the training seed; they do not cover other"
+            " data, another model, or another training configuration, learning rate included."
+        )
     if comparison.data.folds is not None:
         return (
             "Each seed has training, validation and test cases of its own that no other seed sees."
@@ -80,7 +86,9 @@ def covers(comparison: Comparison) -> str:
 
 
 def unit(comparison: Comparison) -> str:
-    """What one repetition is: a seed, or a fold."""
+    """What one repetition is: a seed, a fold or a task."""
+    if comparison.data.folds is not None and comparison.data.folds_are_tasks:
+        return "task"
     return "seed" if comparison.test_to_train is None else "fold"
 
 
@@ -292,7 +300,7 @@ def _limits(comparison: Comparison, others: Mapping[str, Standing]) -> list[str]
             " undefined at every validation: no checkpoint could be chosen, the last was tested."
         )
     still = sum(run.best_step == run.steps for run in seeing)
-    if still > len(seeing) / 2:
+    if comparison.config.get("select") != "last" and still > len(seeing) / 2:
         texts.append(
             f"{still} of {len(seeing)} runs were best at their last validation: with more steps the"
             " losses may compare otherwise."

@@ -1,10 +1,11 @@
 """A comparison: every loss under every seed, then the report."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,22 @@ import numpy as np
 import lossbench
 from lossbench import metrics, models
 from lossbench._names import find, unknown
+from lossbench.anomaly.deep_svdd import DeepSvdd
+from lossbench.anomaly.pipeline import Pipeline
+from lossbench.anomaly.preprocessed import Preprocessed
+from lossbench.anomaly.svdd_options import SvddOptions
 from lossbench.bench.files import plain, write_json
 from lossbench.bench.plan import Plan, RunSpec
 from lossbench.bench.report import write_report
 from lossbench.bench.run import execute, finished
 from lossbench.data import Dataset, Example, RandomSource, Source, augmentation, training_batches
+from lossbench.models import check_svdd
 from lossbench.objective import Objective
 from lossbench.training.evaluate import check_pieces
+from lossbench.training.pretraining import Pretrained
 from lossbench.training.program import Init, Program, build_init, build_program
+from lossbench.training.trainable import trained_from
+from lossbench.weighting.gradients import named
 
 Say = Callable[[str], None]
 
@@ -75,7 +84,7 @@ class Bench:
     specs: Mapping[tuple[str, int], RunSpec]
     say: Say
     programs: dict[str, Program | Exception] = dataclasses.field(default_factory=dict)
-    init: tuple[Any, Init] | None = None
+    models: dict[SvddOptions | None, tuple[Any, Init]] = dataclasses.field(default_factory=dict)
 
     def run(self, loss: str, seed: int, *, place: str = "") -> dict[str, Any]:
         """Runs one run, or finds it finished; `place` heads its progress."""
@@ -112,11 +121,11 @@ class Bench:
         batch_size = plan.train.batch_size
         example = dataset.train[0]
         batch = {name: np.repeat(x[None], batch_size, axis=0) for name, x in example.items()}
-        if self.init is None:
-            options = {k: v for k, v in plan.config["model"].items() if k != "name"}
-            model = build_model(plan.config["model"]["name"], options, dataset)
-            self.init = (model, build_init(model, plan.train))
-        model, init = self.init
+        sphere = plan.svdd[loss]
+        if sphere not in self.models:
+            model = detector(plan, dataset, sphere)
+            self.models[sphere] = (model, build_init(model, plan.train))
+        model, init = self.models[sphere]
         try:
             program = build_program(
                 model,
@@ -164,6 +173,7 @@ class Bench:
                 "test": len(dataset.test.names),
                 "folds": plan.folds,
                 "folds_share_cases": dataset.folds_share_cases,
+                "folds_are_tasks": dataset.folds_are_tasks,
             },
             "config": plan.config,
             "runs": [
@@ -227,7 +237,43 @@ def build_model(name: str, options: Mapping[str, Any], dataset: Dataset) -> Any:
             raise unknown(f"option of the model {name}", option, known)
     dims = dataset.train[0]["labels"].ndim
     defaults = {"num_classes": len(dataset.class_names), "dims": dims}
-    return module(**{**defaults, **options})
+    return module(**{**{k: v for k, v in defaults.items() if k in known}, **options})
+
+
+def detector(plan: Plan, dataset: Dataset, svdd: SvddOptions | None) -> Any:
+    """The model of a plan, behind its preprocessing and inside its sphere.
+
+    Raises:
+        ValueError: for an option that does not fit the model or the data.
+    """
+    options = {k: v for k, v in plan.config["model"].items() if k != "name"}
+    model = build_model(plan.config["model"]["name"], options, dataset)
+    encoder, steps = model, plan.config["preprocess"]
+    if svdd is not None and svdd.pretrain_steps:
+        model = Pretrained(model, svdd)
+    if steps:
+        pipeline = Pipeline.from_config(steps, wavelengths=dataset.wavelengths)
+        model = Preprocessed(pipeline, model)
+    if svdd is None:
+        return model
+    return DeepSvdd(
+        model,
+        svdd,
+        warmup_steps=int(svdd.warmup * plan.train.steps),
+        checks=functools.partial(_check, encoder=encoder, plan=plan, allow=svdd.allow),
+    )
+
+
+def _check(params: Any, center: Any, *, encoder: Any, plan: Plan, allow: Sequence[str]) -> None:
+    """Refuses an encoder that admits the collapse; of the parameters those that are trained."""
+    held = () if plan.train.trainable else ("preprocessing/*",)
+    names = named({name: tree for name, tree in params.items() if name != "svdd"})
+    trained = {
+        name: leaf
+        for name, leaf in names.items()
+        if trained_from(name, plan.train.trainable, held) is not None
+    }
+    check_svdd(trained, encoder, center, allow=allow)
 
 
 def check_examples(dataset: Dataset) -> None:
@@ -251,7 +297,9 @@ def check_examples(dataset: Dataset) -> None:
             example = source[i]
             where, labels, image = (example[name] for name in ("where", "labels", "image"))
             at = f"data: {part} case {source.names[int(example['case'])]!r}"
-            if image.shape[:-1] != labels.shape or where.shape != labels.shape:
+            space = image.shape[:-1]
+            # One label an image, of which the example is all pixels, has no space.
+            if labels.shape not in (space, ()) or where.shape != labels.shape:
                 raise ValueError(
                     f"{at}: expected image *space channels, labels and where *space; got "
                     f"{image.shape}, {labels.shape}, {where.shape}"
@@ -275,9 +323,12 @@ def fingerprint(dataset: Dataset) -> str:
     digest = hashlib.sha256(repr(dataset.class_names).encode())
     for source in (dataset.train, dataset.validation, dataset.test):
         digest.update(repr((source.names, len(source))).encode())
-        # Of a case that is cropped at random, all of it counts.
+        # Of a case that is cropped at random, all of it counts, once.
         get = source.whole if isinstance(source, RandomSource) else source.__getitem__
+        number = getattr(source, "case", int)
         for i in _looked_at(source, get(0)):
+            if i and number(i) == number(i - 1):
+                continue
             for name, array in sorted(get(i).items()):
                 digest.update(f"{name} {array.dtype} {array.shape}".encode())
                 digest.update(np.ascontiguousarray(array).data)

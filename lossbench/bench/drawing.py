@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -49,20 +50,39 @@ WIDTH = 5.4  # inches, at 72 points each: half of the page
 LONGEST_LABEL = 24
 
 
+_MOST_POINTS = 200  # of a curve; longer ones are averaged in blocks
+
+
 @contextlib.contextmanager
-def canvas(height: float, width: float = WIDTH) -> Iterator[tuple[Figure, Axes]]:
-    """A figure with one axes, in the report's style for as long as the block runs."""
+def style() -> Iterator[None]:
+    """The report's style for as long as the block runs, whatever a user's settings are."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
+        yield
+
+
+@contextlib.contextmanager
+def canvas(height: float, width: float = WIDTH) -> Iterator[tuple[Figure, Axes]]:
+    """A figure with one axes, in the report's style for as long as the block runs."""
+    with sheet(height, width) as (figure, axes):
+        yield figure, axes[0, 0]
+
+
+@contextlib.contextmanager
+def sheet(
+    height: float, width: float = WIDTH, rows: int = 1, columns: int = 1
+) -> Iterator[tuple[Figure, np.ndarray]]:
+    """A figure with `rows columns` axes, in the report's style for as long as the block runs."""
+    with style():
         figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure, figure.add_subplot()
+        yield figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def svg(figure: Figure, name: str) -> str:
     """The figure as an `<svg>` element that can stand beside others in one page."""
     buffer = io.StringIO()
-    with warnings.catch_warnings():
+    with style(), warnings.catch_warnings():
         # The browser has the fonts: a name in any script is no reason to warn.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -75,6 +95,7 @@ def svg(figure: Figure, name: str) -> str:
         tag = match[0]
         tag = re.sub(r'\bid="', f'id="{name}-', tag)
         tag = re.sub(r'(?:xlink:)?href="#', f'href="#{name}-', tag)
+        tag = tag.replace('xlink:href="data:', 'href="data:')
         tag = re.sub(r"url\(#", f"url(#{name}-", tag)
         return re.sub(r' xmlns(:xlink)?="[^"]*"', "", tag)
 
@@ -82,7 +103,44 @@ def svg(figure: Figure, name: str) -> str:
     return re.sub(r"<[^<>]*>", rewrite, text)
 
 
+def figure_png(figure: Figure, dots: float = 144) -> bytes:
+    """The figure as a PNG file on white, for a notebook or a folder; `dots` an inch."""
+    buffer = io.BytesIO()
+    with style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(
+            buffer, format="png", dpi=dots, facecolor="white", metadata={"Software": None}
+        )
+    return buffer.getvalue()
+
+
+def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means over blocks, so that a long curve has at most `_MOST_POINTS` points."""
+    values = np.where(np.isfinite(values), values, np.nan)
+    size = -(-values.size // _MOST_POINTS)
+    if size <= 1:
+        return steps, values
+    starts = np.arange(0, values.size, size)
+    count = np.diff(np.append(starts, values.size))
+    return np.add.reduceat(steps, starts) / count, np.add.reduceat(values, starts) / count
+
+
 def short(name: str) -> str:
     """A name that fits beside a figure: cut where it is too long."""
     text = plain(name)
     return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"
+
+
+def brief(value: float) -> str:
+    """Three significant digits as people write them: `2,390`, `0.0125`, `1.2e-07`."""
+    text = f"{value:.3g}"
+    return f"{float(text):,.0f}" if 1e3 <= abs(float(text)) < 1e7 else text
+
+
+def apart(limits: tuple[float, float]) -> tuple[float, float]:
+    """Limits that an axis can have: a constant gets room on both sides."""
+    low, high = limits
+    if high > low:
+        return low, high
+    room = max(abs(low), 1.0) * 0.05
+    return low - room, low + room

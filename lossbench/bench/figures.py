@@ -1,18 +1,15 @@
 """The report's pictures: figures as inline SVG, example slices as small PNG files."""
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib
-import matplotlib.colors
-import matplotlib.image
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
 from lossbench._colors import CLASS_COLORS
-from lossbench.bench.drawing import DASHES, INK, LINES, QUIET, canvas, short, svg
+from lossbench.bench.drawing import DASHES, INK, LINES, QUIET, canvas, short, svg, thin
+from lossbench.bench.rasters import fit, paint, png
 from lossbench.bench.results import DIVERGED, Comparison
 from lossbench.bench.statistics import NO_PAIR, ONE_SEED, UNDEFINED, Standing
 from lossbench.bench.tables import measure, metric_label, plain
@@ -25,8 +22,6 @@ ERRORS = {
 }
 # Short forms, beside a row of a figure.
 _BESIDE = {ONE_SEED: "one seed", NO_PAIR: "no pair", UNDEFINED: "undefined"}
-_MOST_POINTS = 200  # of a curve; longer ones are averaged in blocks
-_MOST_PIXELS = 256  # of an example's side; larger ones are shown at every second, third, ... pixel
 
 
 def loss_colors(comparison: Comparison) -> dict[str, str]:
@@ -107,13 +102,13 @@ def validation_curves(comparison: Comparison) -> str:
     longest = max(len(short(loss)) for loss in comparison.losses)
     columns = int(np.clip(80 // (longest + 7), 1, 4))
     with canvas(2.7 + 0.2 * -(-len(comparison.losses) // columns)) as (figure, axes):
-        for loss, (color, dashes) in _line_styles(comparison).items():
+        for loss, (color, dashes) in line_styles(comparison).items():
             label = short(loss)
             for run in comparison.of(loss):
                 if run.history and run.history.validation_steps.size:
                     values = run.history.validation[metric]
                     steps = run.history.validation_steps
-                    axes.plot(*_thin(steps, values), color=color, linestyle=dashes, linewidth=1.1)
+                    axes.plot(*thin(steps, values), color=color, linestyle=dashes, linewidth=1.1)
                     _mark_end(axes, run.state, steps, values, color)
             axes.plot([], [], color=color, linestyle=dashes, linewidth=2, label=label)
         axes.set_xlabel("Training step")
@@ -127,13 +122,13 @@ def validation_curves(comparison: Comparison) -> str:
 
 def training_curve(comparison: Comparison, loss: str) -> str:
     """The training loss of one loss against steps, one line a seed, on a scale of its own."""
-    color, dashes = _line_styles(comparison)[loss]
+    color, dashes = line_styles(comparison)[loss]
     number = list(comparison.losses).index(loss)
     with canvas(1.75, width=2.6) as (figure, axes):
         for run in comparison.of(loss):
             if run.history and run.history.train_steps.size:
                 steps, values = run.history.train_steps, run.history.train_loss
-                axes.plot(*_thin(steps, values), color=color, linestyle=dashes, linewidth=1)
+                axes.plot(*thin(steps, values), color=color, linestyle=dashes, linewidth=1)
                 _mark_end(axes, run.state, steps, values, color)
         axes.set_xlim(0, max(1.0, _last_step(comparison)))
         axes.locator_params(nbins=4)
@@ -152,7 +147,7 @@ def weight_curve(comparison: Comparison, loss: str) -> str:
                 if run.history and term in run.history.weights:
                     steps, values = run.history.train_steps, run.history.weights[term]
                     values = np.where(values > 0, values, np.nan)
-                    axes.plot(*_thin(steps, values), color=color, linestyle=dashes, linewidth=1)
+                    axes.plot(*thin(steps, values), color=color, linestyle=dashes, linewidth=1)
             axes.plot([], [], color=color, linestyle=dashes, linewidth=2, label=short(term))
         axes.set_yscale("log")
         # Weights that stand still would be drawn on a scale of their last digits.
@@ -168,16 +163,17 @@ def weight_curve(comparison: Comparison, loss: str) -> str:
 
 
 def image_png(image: np.ndarray) -> bytes:
-    """A slice in grey; `image` is `H W` in [0, 1]."""
-    grey = np.nan_to_num(np.clip(_fit(image), 0, 1))
-    return _png(np.repeat(np.round(grey * 255).astype(np.uint8)[..., None], 3, axis=-1))
+    """A slice in [0, 1], not finite is black; `image` is `H W` in grey or `H W 3` in color."""
+    shown = np.nan_to_num(np.clip(fit(image), 0, 1))
+    shown = shown if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=-1)
+    return png(np.round(shown * 255).astype(np.uint8))
 
 
 def labels_png(labels: np.ndarray) -> bytes:
     """Class ids as translucent colors, the background clear; `labels` is `H W`."""
     present = [int(k) for k in np.unique(labels) if k > 0]
     layers = [(labels == k, CLASS_COLORS[(k - 1) % len(CLASS_COLORS)], 0.72) for k in present]
-    return _paint(labels.shape, layers)
+    return paint(labels.shape, layers)
 
 
 def errors_png(labels: np.ndarray, prediction: np.ndarray) -> bytes:
@@ -185,32 +181,7 @@ def errors_png(labels: np.ndarray, prediction: np.ndarray) -> bytes:
     found, true, same = prediction > 0, labels > 0, prediction == labels
     masks = (found & ~true, ~found & true, found & true & ~same, found & same)
     alphas = (1.0, 1.0, 1.0, 0.45)
-    return _paint(labels.shape, list(zip(masks, ERRORS.values(), alphas, strict=True)))
-
-
-def shown_every(shape: tuple[int, ...]) -> int:
-    """Step between the pixels that are shown of a slice of this shape."""
-    return -(-max(shape) // _MOST_PIXELS)
-
-
-def _paint(shape: tuple[int, ...], layers: list[tuple[np.ndarray, str, float]]) -> bytes:
-    """Masks in their colors and opacities on a clear ground."""
-    pixels = np.zeros((*_fit(np.empty(shape)).shape, 4), np.uint8)
-    for mask, color, alpha in layers:
-        rgb = matplotlib.colors.to_rgb(color)
-        pixels[_fit(mask)] = np.round(255 * np.array([*rgb, alpha])).astype(np.uint8)
-    return _png(pixels)
-
-
-def _fit(pixels: np.ndarray) -> np.ndarray:
-    step = shown_every(pixels.shape)
-    return pixels[::step, ::step]
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    matplotlib.image.imsave(buffer, pixels, format="png", pil_kwargs={"optimize": True})
-    return buffer.getvalue()
+    return paint(labels.shape, list(zip(masks, ERRORS.values(), alphas, strict=True)))
 
 
 def _row_height(rows: Mapping[str, object]) -> float:
@@ -258,7 +229,7 @@ def _keep_within(axes: Axes, comparison: Comparison, low: float, high: float) ->
     axes.set_xlim(max(left, low - margin), min(right, high + margin))
 
 
-def _line_styles(comparison: Comparison) -> dict[str, tuple[str, Any]]:
+def line_styles(comparison: Comparison) -> dict[str, tuple[str, Any]]:
     """Color and dashes for each loss; the dashes change when the colors are used up."""
     colors = loss_colors(comparison)
     others = [loss for loss in comparison.losses if loss != comparison.baseline]
@@ -278,17 +249,6 @@ def _mark_end(axes: Axes, state: str, steps: np.ndarray, values: np.ndarray, col
 def _last_step(comparison: Comparison) -> float:
     ends = [run.history.train_steps.max(initial=0.0) for run in comparison.runs if run.history]
     return float(max(ends, default=1.0))
-
-
-def _thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means over blocks, so that a long curve has at most `_MOST_POINTS` points."""
-    values = np.where(np.isfinite(values), values, np.nan)
-    size = -(-values.size // _MOST_POINTS)
-    if size <= 1:
-        return steps, values
-    starts = np.arange(0, values.size, size)
-    count = np.diff(np.append(starts, values.size))
-    return np.add.reduceat(steps, starts) / count, np.add.reduceat(values, starts) / count
 
 
 def _measured(comparison: Comparison) -> str:

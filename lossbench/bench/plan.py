@@ -15,6 +15,7 @@ import jax
 import lossbench
 from lossbench import data, losses, metrics, models
 from lossbench._names import find, source, unknown
+from lossbench.anomaly.svdd_options import SvddOptions
 from lossbench.objective import Objective
 from lossbench.objective_config import is_mapping, normal_form
 from lossbench.training.options import TrainOptions
@@ -24,12 +25,15 @@ KEYS = {
     "question": "what the comparison is to answer",
     "data": "a data set's `name` and its options",
     "augment": "augmentation of training examples",
+    "preprocess": "fitted steps before the model, by name with their options",
     "model": "a model's `name` and its options",
+    "svdd": "how the sphere of Deep SVDD follows the embeddings",
     "losses": "objectives by name, or a list of losses",
     "baseline": "the loss that the others are compared with; the first of them by default",
     "seeds": "how many, or which",
     "metrics": "what is measured: metrics by name with their options, or a list of names",
-    "metric": "the one that the best checkpoint and the comparison go by",
+    "metric": "the one that the comparison goes by",
+    "select": "what the best checkpoint goes by: the metric, another one, 'loss' or 'last'",
     "train": "how a model is trained",
 }
 # Options of data that change where and how it is read, not what it is.
@@ -73,9 +77,13 @@ class Plan:
         losses: objective configuration of each loss, in the order of the tables.
         seeds: one training of each loss a seed.
         metrics: what is measured: options by the name of the metric.
-        metric: what the best checkpoint and the comparison go by.
+        metric: what the comparison goes by.
+        select: what the best checkpoint goes by: a metric, "loss" on the validation data, or
+            "last". By default it is the metric; "last" under Deep SVDD, so that no label of the
+            validation data has a say.
         baseline: what the other losses are compared with.
         train: how a model is trained.
+        svdd: of each loss, how the sphere follows the embeddings; None without one.
     """
 
     config: Mapping[str, Any]
@@ -85,6 +93,8 @@ class Plan:
     metric: str
     baseline: str
     train: TrainOptions
+    select: str
+    svdd: Mapping[str, SvddOptions | None]
 
     @property
     def folds(self) -> int | None:
@@ -120,6 +130,7 @@ class Plan:
 
     def run(self, loss: str, seed: int, fingerprint: str) -> RunSpec:
         """One run of the plan, on data of this fingerprint."""
+        sphere = self.svdd[loss]
         content = {
             "lossbench": lossbench.__version__,
             "code": code_digest(),
@@ -127,11 +138,14 @@ class Plan:
             "data": {k: v for k, v in self.config["data"].items() if k not in WHEREABOUTS},
             "fingerprint": fingerprint,
             "augment": self.config["augment"],
+            "preprocess": list(self.config["preprocess"].items()),
             "model": self.config["model"],
+            "svdd": dataclasses.asdict(sphere) if sphere else None,
             "objective": self.losses[loss],
             "train": {k: v for k, v in dataclasses.asdict(self.train).items() if k not in LOGS},
             "metrics": self.metrics,
             "metric": self.metric,
+            "select": self.select,
             "own": self._sources(loss),
         }
         return RunSpec(loss, seed, self.fold(seed), content)
@@ -146,6 +160,7 @@ def code_digest() -> str:
         "losses",
         "metrics",
         "ops",
+        "anomaly",
         "weighting",
         "objective.py",
         "objective_config.py",
@@ -176,7 +191,7 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
     for key in ("data", "model", "losses"):
         if not config.get(key):
             raise ValueError(f"the configuration needs {key!r}: {KEYS[key]}")
-    for key in ("data", "model", "augment", "train"):
+    for key in ("data", "model", "augment", "train", "preprocess", "svdd"):
         if not isinstance(config.get(key) or {}, Mapping):
             raise ValueError(f"{key}: expected a mapping ({KEYS[key]}), got {config[key]!r}")
     losses = _losses(config["losses"])
@@ -190,6 +205,10 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
             raise ValueError(f"metric {metric!r} is not measured: add it to metrics")
         raise unknown("metric to compare by", metric, measured)
     train = TrainOptions.from_config(config.get("train") or {})
+    svdd = {name: _svdd(name, objective, config.get("svdd")) for name, objective in losses.items()}
+    select = config.get("select") or ("last" if any(svdd.values()) else metric)
+    if select not in (*measured, "loss", "last"):
+        raise unknown("select", select, (*measured, "loss", "last"))
     options = dict(config["data"])
     if "name" not in options:
         raise ValueError(f"data: 'name' is missing; there are: {', '.join(data.SOURCES)}")
@@ -205,15 +224,33 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
         "question": config.get("question") or "Which loss is better on this data?",
         "data": dict(config["data"]),
         "augment": dict(config.get("augment") or {}),
+        "preprocess": dict(config.get("preprocess") or {}),
         "model": model,
+        "svdd": dict(config.get("svdd") or {}),
         "losses": losses,
         "baseline": baseline,
         "seeds": seeds,
         "metrics": measured,
         "metric": metric,
+        "select": select,
         "train": dataclasses.asdict(train),
     }
-    return Plan(filled, losses, seeds, measured, metric, baseline, train)
+    return Plan(filled, losses, seeds, measured, metric, baseline, train, select, svdd)
+
+
+def _svdd(name: str, objective: Mapping[str, Any], config: Any) -> SvddOptions | None:
+    """The options of the sphere under a loss; None if nothing asks for one.
+
+    A loss that has a nu of its own has it in its sphere, too.
+    """
+    terms = Objective.from_config(objective).terms.values()
+    wanted = [term for term in terms if "center" in inspect.signature(term.loss).parameters]
+    if config is None and not wanted:
+        return None
+    shares = {float(term.options["nu"]) for term in wanted if "nu" in term.options}
+    if len(shares) > 1:
+        raise ValueError(f"losses.{name}: one sphere has one nu, got {sorted(shares)}")
+    return SvddOptions.from_config({**(config or {}), **({"nu": shares.pop()} if shares else {})})
 
 
 def _losses(config: Any) -> dict[str, Mapping[str, Any]]:

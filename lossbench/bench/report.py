@@ -6,6 +6,7 @@ configuration; only the figures, which escape their own text, go in as they are.
 """
 
 import base64
+import functools
 import importlib.resources
 import json
 import math
@@ -18,7 +19,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from lossbench.bench import answer, figures, tables
+from lossbench.bench import anomaly_report, answer, figures, rasters, tables
 from lossbench.bench.results import (
     ALL_CLASSES,
     COMPLETED,
@@ -62,6 +63,7 @@ def html(comparison: Comparison) -> str:
     )
     template = environment.from_string(source.read_text(encoding="utf-8"))
     rows = tables.standings(comparison, comparison.metric)
+    chosen = _chosen(comparison)
     better = "right" if comparison.declared.higher_is_better else "left"
     return template.render(
         comparison=comparison,
@@ -84,7 +86,10 @@ def html(comparison: Comparison) -> str:
             for name in sorted(comparison.metrics, key=lambda name: name != comparison.metric)
         ],
         figures=_figures(comparison, rows),
-        cases=_cases(comparison),
+        cases=_cases(comparison, chosen),
+        anomaly=anomaly_report.scores(comparison, chosen, functools.partial(_aspect, comparison)),
+        collapse=anomaly_report.collapse(comparison),
+        selectors=anomaly_report.selectors(comparison),
         class_colors=dict(
             zip(
                 tables.class_names(comparison, comparison.metric),
@@ -180,8 +185,8 @@ def _figures(comparison: Comparison, rows: dict[str, Standing]) -> dict[str, Any
     return made
 
 
-def _cases(comparison: Comparison) -> list[dict[str, Any]]:
-    """Best, median and worst test case by the mean score over all completed runs, with slices."""
+def _chosen(comparison: Comparison) -> list[tuple[str, str, str]]:
+    """Kind, name and score of the best, median and worst test case, by the mean over all runs."""
     completed = [run for run in comparison.runs if run.state == COMPLETED]
     scores: dict[str, list[float]] = {}
     for run in completed:
@@ -196,14 +201,23 @@ def _cases(comparison: Comparison) -> list[dict[str, Any]]:
     chosen: dict[int, list[str]] = {}
     for kind, place in places.items():
         chosen.setdefault(place, []).append(kind)
+    return [
+        (
+            answer.join(kinds),
+            ranked[place][1],
+            f"{number(ranked[place][0], 3)} {metric.unit}".rstrip(),
+        )
+        for place, kinds in chosen.items()
+    ]
+
+
+def _cases(comparison: Comparison, chosen: list[tuple[str, str, str]]) -> list[dict[str, Any]]:
+    """The slices of the chosen cases; those with anomaly scores are shown elsewhere."""
     cases = []
-    for place, kinds in chosen.items():
-        score, name = ranked[place]
+    for kind, name, score in chosen:
         panels = _panels(comparison, name)
         if panels:
-            value = f"{number(score, 3)} {metric.unit}".rstrip()
-            head = {"kind": answer.join(kinds), "name": name, "score": value}
-            cases.append({**head, **panels})
+            cases.append({"kind": kind, "name": name, "score": score, **panels})
     return cases
 
 
@@ -228,6 +242,8 @@ def _panels(comparison: Comparison, case: str) -> dict[str, Any] | None:
             index = run.cases.index(case) if examples else 0
             if examples is None or index >= len(examples.prediction):
                 continue
+            if examples.scores is not None:
+                break
             labels, prediction = examples.labels[index], examples.prediction[index]
             value = _case_scores(comparison, run).get(case, math.nan)
             if first is None:
@@ -236,7 +252,7 @@ def _panels(comparison: Comparison, case: str) -> dict[str, Any] | None:
                     "truth": _uri(figures.labels_png(labels)),
                     "ratio": _aspect(comparison, labels.shape),
                     "slice": int(examples.axis_slice[index]),
-                    "every": figures.shown_every(labels.shape),
+                    "every": rasters.shown_every(labels.shape),
                 }
             predictions.append(
                 {

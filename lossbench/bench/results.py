@@ -7,17 +7,23 @@ report can be built at any moment while runs go on. What is undefined is null on
 import dataclasses
 import json
 import math
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lossbench.bench.examples import Examples, read_examples
+
 COMPLETED, DIVERGED, FAILED, PENDING = "completed", "diverged", "failed", "pending"
 STATES = (COMPLETED, DIVERGED, FAILED, PENDING)
 # In place of the names of classes, of a metric that is one number a case.
 ALL_CLASSES = ("all classes",)
+# What a row of the collapse monitor of Deep SVDD may have.
+COLLAPSE = (
+    *("step", "spread", "effective_rank", "distinct", "outside", "nu"),
+    *("radius", "drift", "offset"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,13 +67,19 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True)
 class History:
-    """Curves of one run: training loss, weights, and loss and metrics on the validation data."""
+    """Curves of one run: training loss, weights, and loss and metrics on the validation data.
+
+    `collapse` has the columns of `COLLAPSE` that were written, `selector_weights` the last weights
+    of learned band selectors, `selectors bands`.
+    """
 
     train_steps: np.ndarray
     train_loss: np.ndarray
     weights: Mapping[str, np.ndarray]
     validation_steps: np.ndarray
     validation: Mapping[str, np.ndarray]
+    collapse: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    selector_weights: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,16 +91,6 @@ class Cost:
     compile_from_cache: bool = False
     peak_bytes: float = math.nan
     train_seconds: float = math.nan
-
-
-@dataclasses.dataclass(frozen=True)
-class Examples:
-    """One 2D slice a test case: image in [0, 1], true labels and predicted labels, `cases H W`."""
-
-    image: np.ndarray
-    labels: np.ndarray
-    prediction: np.ndarray
-    axis_slice: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,17 +123,7 @@ class Run:
 
     def examples(self) -> Examples | None:
         """The slices to show, read from disk; None where there are none."""
-        try:
-            path = self.folder / "examples.npz"
-            with path.open("rb") as stream, np.load(stream) as file:
-                return Examples(
-                    image=file["image"].astype(np.float32),
-                    labels=file["labels"],
-                    prediction=file["prediction"],
-                    axis_slice=file["axis_slice"],
-                )
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
-            return None
+        return read_examples(self.folder / "examples.npz")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +139,7 @@ class Data:
     test: int
     folds: int | None
     folds_share_cases: bool = True
+    folds_are_tasks: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,7 +195,8 @@ class Comparison:
     def test_to_train(self) -> float | None:
         """Test cases / training cases if the seeds are folds of shared cases, else None."""
         data = self.data
-        if data.folds is None or data.train == 0 or not data.folds_share_cases:
+        shared = data.folds_share_cases and not data.folds_are_tasks
+        if data.folds is None or data.train == 0 or not shared:
             return None
         return self.data.test / self.data.train
 
@@ -282,6 +276,7 @@ def _data(entry: Mapping[str, Any]) -> Data:
         test=entry["test"],
         folds=entry.get("folds"),
         folds_share_cases=entry.get("folds_share_cases", True),
+        folds_are_tasks=entry.get("folds_are_tasks", False),
     )
 
 
@@ -351,10 +346,29 @@ def _history(entry: Mapping[str, Any], metrics: tuple[str, ...]) -> History:
         },
         validation_steps=_column(validation, "step"),
         validation={name: _column(validation, name) for name in ("loss", *metrics)},
+        collapse=columns_of(entry.get("collapse") or []),
+        selector_weights=_last_weights(entry.get("selector_weights") or []),
     )
 
 
-def _column(rows: list[Mapping[str, Any]], name: str) -> np.ndarray:
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Rows of the collapse monitor as columns; what a row lacks is NaN, what all lack is left out.
+
+    Rows without a step are numbered.
+    """
+    names = [name for name in COLLAPSE if any(row.get(name) is not None for row in rows)]
+    columns = {name: _column(rows, name) for name in names}
+    return {"step": np.arange(len(rows), dtype=np.float64), **columns} if rows else {}
+
+
+def _last_weights(rows: Sequence[Mapping[str, Any]]) -> np.ndarray | None:
+    """`selectors bands` of the last row that has them; None if there is none."""
+    told = [row["weights"] for row in rows if row.get("weights")]
+    weights = np.array(told[-1] if told else [], np.float64)
+    return np.atleast_2d(weights) if weights.size and weights.ndim <= 2 else None
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
     return np.array([_number(row.get(name)) for row in rows], np.float64)
 
 

@@ -15,13 +15,17 @@ from lossbench.bench.files import write_arrays, write_json
 from lossbench.bench.plan import Plan, RunSpec
 from lossbench.bench.results import ALL_CLASSES, COMPLETED, DIVERGED, FAILED
 from lossbench.data import Dataset, augmentation
+from lossbench.detection.detector import trained_detector
+from lossbench.detection.files import FOLDER
+from lossbench.detection.saved import save
 from lossbench.metrics import Scores
 from lossbench.training.dead_terms import dead_terms
-from lossbench.training.display import Slice, display_slice
+from lossbench.training.display import Slice, has_picture, picture
 from lossbench.training.evaluate import evaluate
 from lossbench.training.loop import Diverged, Fitted, fit
 from lossbench.training.program import Arrays, Program
 from lossbench.training.rows import warnings_of
+from lossbench.training.step import Predicted
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
@@ -72,12 +76,13 @@ def execute(
             dataset,
             seed=spec.seed,
             folder=folder,
-            metric=plan.metric,
+            metric=plan.select,
             label=label,
             augment=_augmentation(plan, dataset),
         )
-        result = _completed(fitted, program, dataset, folder)
+        result = _completed(fitted, program, plan, dataset, folder)
         warnings = _warnings(fitted.history, program)
+        warnings += keep_detector(fitted, program, plan, dataset, folder / FOLDER)
     except Diverged as error:
         where = {"step": error.step, "term": error.term, "message": str(error)}
         result = {"state": DIVERGED, "error": where, "steps": error.step, "history": error.history}
@@ -102,25 +107,57 @@ def _augmentation(plan: Plan, dataset: Dataset) -> Any:
     return augmentation(options, dataset.train[0]["labels"].ndim) if options else None
 
 
-def _completed(fitted: Fitted, program: Program, dataset: Dataset, folder: Path) -> dict[str, Any]:
+def keep_detector(
+    fitted: Fitted, program: Program, plan: Plan, dataset: Dataset, folder: Path
+) -> list[str]:
+    """Saves what was tested where it is a detector of anomalies, for `lossbench score`.
+
+    Args:
+        fitted: the training.
+        program: its functions.
+        plan: the comparison that it belongs to.
+        dataset: its data.
+        folder: where the detector is to lie.
+
+    Returns:
+        Why it could not be saved, as sentences for the report: the run is complete without it.
+    """
+    if not any(metrics.get(name).ranks_scores for name in plan.metrics):
+        return []
+    try:
+        detector = trained_detector(
+            program.model,
+            fitted.best.evaluated,
+            shape=dataset.train[0]["image"].shape,
+            wavelengths=dataset.wavelengths,
+            name=plan.config["model"]["name"],
+        )
+        save(folder, detector)
+    except (ValueError, OSError) as error:
+        return [f"the detector was not saved: {error}"]
+    return []
+
+
+def _completed(
+    fitted: Fitted, program: Program, plan: Plan, dataset: Dataset, folder: Path
+) -> dict[str, Any]:
     """The test, of the best checkpoint."""
     slices: dict[int, Slice] = {}
+    scored = any(metrics.get(name).ranks_scores for name in plan.metrics)
 
-    def watch(batch: Arrays, predictions: np.ndarray) -> None:
-        for i in np.flatnonzero(batch["weights"]):
-            case, seen = int(batch["case"][i]), display_slice(batch, predictions, int(i))
+    def watch(batch: Arrays, found: Predicted) -> None:
+        for i in np.flatnonzero(batch["weights"]) if has_picture(batch) else ():
+            case = int(batch["case"][i])
+            seen = picture(batch, found, int(i), dataset.wavelengths, scored=scored)
             if case not in slices or seen.foreground > slices[case].foreground:
                 slices[case] = seen
 
     tested = evaluate(program, fitted.best, dataset.test, watch=watch)
-    shown = [slices[case] for case in range(len(dataset.test.names))]
-    write_arrays(
-        folder / "examples.npz",
-        image=np.stack([s.image for s in shown]).astype(np.float16),
-        labels=np.stack([s.labels for s in shown]).astype(np.uint8),
-        prediction=np.stack([s.prediction for s in shown]).astype(np.uint8),
-        axis_slice=np.array([s.index for s in shown], np.int32),
-    )
+    if len({s.labels.shape for s in slices.values()}) == 1:
+        arrays = examples(slices, len(dataset.test.names))
+        if dataset.wavelengths is not None and scored:
+            arrays["wavelengths"] = np.asarray(dataset.wavelengths, np.float32)
+        write_arrays(folder / "examples.npz", **arrays)
     return {
         "state": COMPLETED,
         "steps": int(fitted.last.step),
@@ -140,6 +177,21 @@ def _completed(fitted: Fitted, program: Program, dataset: Dataset, folder: Path)
         },
         "parameters": sum(x.size for x in jax.tree.leaves(fitted.best.params)),
     }
+
+
+def examples(slices: Mapping[int, Slice], cases: int) -> dict[str, np.ndarray]:
+    """The arrays of the pictures of all cases; see `results.Examples`."""
+    shown = [slices[case] for case in range(cases)]
+    arrays = {
+        "image": np.stack([s.image for s in shown]).astype(np.float16),
+        "labels": np.stack([s.labels for s in shown]).astype(np.uint8),
+        "prediction": np.stack([s.prediction for s in shown]).astype(np.uint8),
+        "axis_slice": np.array([s.index for s in shown], np.int32),
+    }
+    scores = [s.scores for s in shown if s.scores is not None]
+    if len(scores) == cases:
+        arrays["scores"] = np.stack(scores).astype(np.float32)
+    return arrays
 
 
 def _compiling(program: Program) -> dict[str, Any]:

@@ -11,12 +11,25 @@ from typing import Any
 
 from lossbench._names import find, unknown
 from lossbench.data.chase_db1 import chase_db1
-from lossbench.data.dataset import ArraySource, Dataset, Example, RandomSource, Source
+from lossbench.data.cubes import Cube, read_cube
+from lossbench.data.dataset import (
+    ArraySource,
+    Dataset,
+    Example,
+    RandomSource,
+    SampleSource,
+    Source,
+    wholes,
+)
 from lossbench.data.decathlon import decathlon
+from lossbench.data.hyperspectral import hyperspectral
 from lossbench.data.image_folder import image_folder
 from lossbench.data.loader import evaluation_batches, training_batches
+from lossbench.data.one_class_digits import one_class_digits
 from lossbench.data.split import split
+from lossbench.data.synthetic_scenes import scenes
 from lossbench.data.synthetic_shapes import shapes
+from lossbench.data.tables import tables
 from lossbench.data.transforms import augmentation
 
 SOURCES: dict[str, Callable[..., Dataset]] = {
@@ -24,24 +37,36 @@ SOURCES: dict[str, Callable[..., Dataset]] = {
     "decathlon": decathlon,
     "image_folder": image_folder,
     "chase_db1": chase_db1,
+    "scenes": scenes,
+    "hyperspectral": hyperspectral,
+    "tables": tables,
+    "one_class_digits": one_class_digits,
 }
 
 __all__ = [
     "SOURCES",
     "ArraySource",
+    "Cube",
     "Dataset",
     "Example",
     "RandomSource",
+    "SampleSource",
     "Source",
     "augmentation",
     "chase_db1",
     "decathlon",
     "evaluation_batches",
+    "hyperspectral",
     "image_folder",
     "load",
+    "one_class_digits",
+    "read_cube",
+    "scenes",
     "shapes",
     "split",
+    "tables",
     "training_batches",
+    "wholes",
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
@@ -12,7 +13,8 @@ Example = dict[str, np.ndarray]
 
 Keys: `image` float32 `*space channels`; `labels` int32 `*space`, class ids; `where` bool `*space`,
 true = counted; `case` int32 scalar, the index of the case's name. A batch has the same keys with
-one axis in front.
+one axis in front. Where a label is of a whole image, `labels` and `where` are scalars; in general
+their shape is the first part of the image's.
 """
 
 
@@ -39,7 +41,8 @@ class RandomSource(Source, Protocol):
     """A source that can also draw an example at random, such as a crop of a larger case.
 
     Training draws with `sample` where a source has it, so each epoch sees other crops;
-    `source[index]` stays fixed.
+    `source[index]` stays fixed. Several examples may be drawn from one whole: a source then has
+    `case(index)`, the number of the whole that an example is drawn from.
     """
 
     def whole(self, index: SupportsIndex, /) -> Example:
@@ -51,9 +54,26 @@ class RandomSource(Source, Protocol):
         ...
 
 
+def wholes(source: Source) -> Iterator[Example]:
+    """Yields all that the examples of a source are made of, each once.
+
+    Of a source that draws at random these are what it draws from, before any crop; `where` is
+    there only if not all of it counts.
+    """
+    if not isinstance(source, RandomSource):
+        yield from (source[i] for i in range(len(source)))
+        return
+    number = getattr(source, "case", int)
+    seen: set[int] = set()
+    for i in range(len(source)):
+        if number(i) not in seen:
+            seen.add(number(i))
+            yield source.whole(i)
+
+
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Sources for training, validation and test, which share no case.
+    """Sources for training, validation and test, which share no case unless `description` says so.
 
     Attributes:
         name: What the report calls it.
@@ -66,8 +86,11 @@ class Dataset:
         class_names: The name of each class id; 0 is the background.
         spacing: Voxel size per spatial axis in mm, or None where it is not known. Distances are
             measured with it, of every case; without it in pixels.
+        folds_are_tasks: Whether a fold is a task of its own, such as another normal class, and not
+            a part of one data set.
         folds_share_cases: Whether one fold trains on cases that another tests on, as in
             cross-validation; intervals over folds are corrected for it then.
+        wavelengths: Of the channels in nanometers, or None where there are none.
     """
 
     name: str
@@ -78,6 +101,8 @@ class Dataset:
     class_names: tuple[str, ...]
     spacing: tuple[float, ...] | None = None
     folds_share_cases: bool = True
+    folds_are_tasks: bool = False
+    wavelengths: tuple[float, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,4 +146,41 @@ class ArraySource:
             if self.where is None
             else self.where[case].astype(bool),
             "case": np.asarray(case, np.int32),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleSource:
+    """Samples with one label each, all of one case: rows of a table, images of a collection.
+
+    A ranking is one over all samples of a case, hence the one case.
+
+    Attributes:
+        names: The one name.
+        samples: `samples *shape`, given out as float32; the last axis is the channels.
+        labels: Class ids, one a sample.
+    """
+
+    names: tuple[str, ...]
+    samples: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Raises a ValueError for arrays that do not fit together."""
+        if self.labels.shape != self.samples.shape[:1] or len(self.names) != 1:
+            raise ValueError(
+                "expected samples `samples *shape`, labels `samples` and one name; got "
+                f"{self.samples.shape}, {self.labels.shape}, {len(self.names)} names"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: SupportsIndex, /) -> Example:
+        i = range(len(self.labels))[index]
+        return {
+            "image": self.samples[i].astype(np.float32),
+            "labels": np.asarray(self.labels[i], np.int32),
+            "where": np.asarray(True),
+            "case": np.asarray(0, np.int32),
         }

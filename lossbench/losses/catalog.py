@@ -3,6 +3,7 @@
 A new loss is a function in its family's file, a row here, and its name in `__init__.py`.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,25 +20,35 @@ from lossbench.losses.cc_dice import cc_dice
 from lossbench.losses.cl_dice import cl_dice
 from lossbench.losses.combo import combo
 from lossbench.losses.cross_entropy import binary_cross_entropy, cross_entropy
+from lossbench.losses.deep_sad import deep_sad
 from lossbench.losses.dice import dice
 from lossbench.losses.distance_weighted import distance_weighted_cross_entropy
 from lossbench.losses.focal import focal, sigmoid_focal
+from lossbench.losses.foreground_contrast import foreground_contrast
 from lossbench.losses.generalized_dice import generalized_dice
 from lossbench.losses.hausdorff import hausdorff_dt, hausdorff_er, log_hausdorff_dt
+from lossbench.losses.hypersphere_classifier import hypersphere_classifier
 from lossbench.losses.jaccard import jaccard
 from lossbench.losses.lovasz import lovasz_hinge, lovasz_softmax
 from lossbench.losses.mcc import mcc
 from lossbench.losses.noise_robust import generalized_cross_entropy, symmetric_cross_entropy
+from lossbench.losses.orthogonality import orthogonality
 from lossbench.losses.poly import poly_cross_entropy
+from lossbench.losses.reconstruction import reconstruction
+from lossbench.losses.selectors import distinctness, selector_diversity, selector_entropy
 from lossbench.losses.sensitivity_specificity import sensitivity_specificity
 from lossbench.losses.signed_distance_regression import signed_distance_regression
 from lossbench.losses.skeleton_recall import skeleton_recall
+from lossbench.losses.spectra import spectral_angle, spectral_information_divergence
+from lossbench.losses.svdd import svdd_one_class, svdd_soft_boundary
 from lossbench.losses.top_k import top_k_cross_entropy
 from lossbench.losses.tversky import focal_tversky, tversky
 from lossbench.losses.unified_focal import asymmetric_focal, unified_focal
 from lossbench.losses.wasserstein_dice import wasserstein_dice
 
 _ARRAYS = ("logits", "labels")
+_SPHERE = ("embeddings", "center")
+_PAIR = ("reconstructed", "image")
 
 
 class Row(NamedTuple):
@@ -45,11 +56,13 @@ class Row(NamedTuple):
 
     Attributes:
         function: the loss; its name is the row's name.
-        family: "pixel-wise", "region", "distance", "topology", "instance" or "calibration".
+        family: "pixel-wise", "region", "distance", "topology", "instance", "calibration",
+            "anomaly", "spectral" or "regularizer", which is of parameters: a scalar, no batch.
         soft_labels: "yes", "biased" (accepted, but the label is not the optimum) or "no".
         paper: where it is from.
-        needs: the arrays it cannot do without.
-        lower_bound: the least value.
+        needs: the arrays it cannot do without, and the numbers that come with a batch, such as a
+            radius.
+        lower_bound: the least value; minus infinity if that depends on the arrays.
         grows_with_size: true if the value grows with the image for the same picture.
     """
 
@@ -124,6 +137,64 @@ CATALOG = {
         Row(brier, "calibration", "yes", "Brier 1950"),
         Row(margin_label_smoothing, "calibration", "yes", "Liu et al., CVPR 2022"),
         Row(neighbor_aware_calibration, "calibration", "biased", "Murugesan et al., MICCAI 2023"),
+        Row(svdd_one_class, "anomaly", "no", "Ruff et al., ICML 2018", needs=_SPHERE),
+        Row(
+            svdd_soft_boundary,
+            "anomaly",
+            "no",
+            "Ruff et al., ICML 2018",
+            needs=(*_SPHERE, "radius"),
+        ),
+        Row(deep_sad, "anomaly", "no", "Ruff et al., ICLR 2020", needs=(*_SPHERE, "labels")),
+        Row(
+            hypersphere_classifier,
+            "anomaly",
+            "no",
+            "Ruff et al., 2020",
+            needs=(*_SPHERE, "labels"),
+        ),
+        Row(reconstruction, "anomaly", "no", "Hinton and Salakhutdinov, 2006", needs=_PAIR),
+        Row(spectral_angle, "spectral", "no", "Kruse et al., RSE 1993", needs=_PAIR),
+        Row(spectral_information_divergence, "spectral", "no", "Chang, TIT 2000", needs=_PAIR),
+        Row(
+            foreground_contrast,
+            "spectral",
+            "no",
+            "cuvis-ai 2026",
+            needs=("colors", "labels"),
+            lower_bound=-math.inf,
+        ),
+        Row(
+            orthogonality,
+            "regularizer",
+            "no",
+            "Bansal et al., NeurIPS 2018",
+            needs=("components",),
+        ),
+        Row(
+            distinctness,
+            "regularizer",
+            "no",
+            "cuvis-ai 2026",
+            needs=("selector_weights",),
+            lower_bound=-1.0,
+        ),
+        Row(
+            selector_entropy,
+            "regularizer",
+            "no",
+            "Grandvalet and Bengio, NeurIPS 2004",
+            needs=("selector_weights",),
+            lower_bound=-math.inf,
+        ),
+        Row(
+            selector_diversity,
+            "regularizer",
+            "no",
+            "cuvis-ai 2026",
+            needs=("selector_weights",),
+            lower_bound=-math.inf,
+        ),
     )
 }
 

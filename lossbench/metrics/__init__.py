@@ -74,6 +74,13 @@ from lossbench.metrics.ranking import (
     partial_auc,
     roc_auc,
 )
+from lossbench.metrics.ranking_cases import (
+    AveragePrecisionOfCases,
+    F1MaxOfCases,
+    FprAtTprOfCases,
+    PartialAucOfCases,
+    RocAucOfCases,
+)
 from lossbench.metrics.ranking_stream import (
     AveragePrecision,
     F1Max,
@@ -156,6 +163,7 @@ __all__ = [
     "Aupimo",
     "Aupro",
     "AveragePrecision",
+    "AveragePrecisionOfCases",
     "BestF1",
     "Brier",
     "ClDice",
@@ -171,9 +179,11 @@ __all__ = [
     "Entropy",
     "ExpectedCalibrationError",
     "F1Max",
+    "F1MaxOfCases",
     "F1MaxScore",
     "FBeta",
     "FprAtTpr",
+    "FprAtTprOfCases",
     "GeneralizedDice",
     "Hd95",
     "ImageAreas",
@@ -192,6 +202,7 @@ __all__ = [
     "PanopticQuality",
     "PartialArea",
     "PartialAuc",
+    "PartialAucOfCases",
     "PartialAucScore",
     "Pearson",
     "PerExample",
@@ -209,6 +220,7 @@ __all__ = [
     "Reliability",
     "ReliabilityDiagram",
     "RocAuc",
+    "RocAucOfCases",
     "RocCurve",
     "RocPoints",
     "ScoreStatistics",
@@ -314,6 +326,11 @@ STATES: dict[str, type[Stream]] = {
     "accuracy": Accuracy,
     "cohen_kappa": CohenKappa,
     "generalized_dice": GeneralizedDice,
+    "roc_auc": RocAucOfCases,
+    "average_precision": AveragePrecisionOfCases,
+    "f1_max": F1MaxOfCases,
+    "fpr_at_tpr": FprAtTprOfCases,
+    "partial_auc": PartialAucOfCases,
 }
 
 

@@ -44,12 +44,14 @@ class Stream:
         whole_cases: true if a case must come as one example, since nothing that could be added up
             is known of a part of it.
         by_class: true for a value a class; false for one of all classes together, in one column.
+        ranks_scores: true for a metric of raw scores, false for one of class ids.
     """
 
     higher_is_better: ClassVar[bool]
     is_length: ClassVar[bool]
     whole_cases: ClassVar[bool]
     by_class: ClassVar[bool] = True
+    ranks_scores: ClassVar[bool] = False
     # Not as methods: their options differ from one metric to another.
     empty: ClassVar[Callable[..., Any]]
     update: ClassVar[Callable[..., Any]]
@@ -102,6 +104,14 @@ def scores(
         pooled=pooled,
         undefined=jnp.sum(jnp.isnan(per_case) & seen[:, None]),
     )
+
+
+def scores_of_all_classes(
+    values: Float[Array, " cases"], seen: Bool[Array, " cases"], pooled: Float[Array, ""]
+) -> Scores:
+    """The scores of one value a case, of all classes together."""
+    found = scores(values[:, None], seen, pooled[None])
+    return found._replace(mean=found.per_class[0])
 
 
 def ratio(numerator: Array, denominator: Array) -> Array:

@@ -9,7 +9,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from lossbench import _checks
-from lossbench.metrics._cases import Scores, Stream, check_alike, rows_of, scores, static
+from lossbench.metrics._cases import (
+    Scores,
+    Stream,
+    check_alike,
+    rows_of,
+    scores,
+    scores_of_all_classes,
+    static,
+)
 
 # Not `Self`: beartype, which checks annotations in tests, takes it in classes only, not in methods.
 State = TypeVar("State", bound="CountedCases")
@@ -143,8 +151,7 @@ class NumberStream(CountStream):
     def compute(self) -> Scores:
         """The scores of what was seen. Pure: calling it twice changes nothing."""
         values, pooled = self.score(self.counts), self.score(self.pooled())
-        found = scores(values[:, None], self.seen, pooled[None])
-        return found._replace(mean=found.per_class[0])
+        return scores_of_all_classes(values, self.seen, pooled)
 
 
 def _table(counts: Any) -> Array:

@@ -137,6 +137,11 @@ class Collection:
         """What each metric comes to, by its name. Pure: calling it twice changes nothing."""
         return {name: state.compute() for name, state in self.states().items()}
 
+    @property
+    def takes(self) -> frozenset[str]:
+        """The names of the arrays that `update` takes for one metric or another."""
+        return frozenset(_all(self))
+
     def states(self) -> dict[str, Any]:
         """The state of each metric, by its name."""
         return {member.name: member.state(self.sums) for member in self.members}

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from lossbench._names import unknown
-from lossbench.testing import cases, torch_adapter
+from lossbench.testing import cases, stand_ins, torch_adapter
 from lossbench.testing.engine import Engine
 from lossbench.testing.jax_engine import JaxEngine, arrays
 from lossbench.testing.subject import LABELS, LAYOUTS, Form, Subject, kind_of
@@ -56,6 +56,14 @@ def subject_of(
     loss = as_torch(fn)
     torch = isinstance(loss, TorchLoss)
     parameters = loss.arguments() if torch else _parameters(loss)
+    stands = stand_ins.stands_for(parameters)
+    if stands == stand_ins.MATRIX:
+        found = subject_of_inputs(loss, stand_ins.matrix(parameters), name=name, options=options)
+        return dataclasses.replace(found, origin=stand_ins.ORIGINS[stands])
+    if stands is not None:
+        loss = stand_ins.of_logits(loss, parameters)
+        parameters = _parameters(loss)
+        labels, classes = labels or "ids", classes or 3
     if labels not in (None, *LABELS):
         raise unknown("form of labels", str(labels), LABELS)
     if layout not in (None, *LAYOUTS):
@@ -104,6 +112,8 @@ def subject_of(
             parameters=option_names,
             options=options_of(form.classes, extra),
             traces=torch or compiled,
+            labeled=stands is None,
+            origin=stand_ins.ORIGINS.get(stands or "", Subject.origin),
         )
 
     def that_traces(form: Form) -> Subject:

@@ -61,6 +61,8 @@ class Subject:
         special_background: true if class 0 may be treated differently.
         memory_limit: temporary memory that is allowed, as a multiple of the logits.
         memory_classes: the number of classes to measure that with.
+        labeled: false for a loss to which the classes of labels mean nothing, or something else.
+        origin: of the inputs, where they are not logits and labels.
     """
 
     name: str
@@ -75,6 +77,8 @@ class Subject:
     special_background: bool = False
     memory_limit: float = 1.5
     memory_classes: int = 100
+    labeled: bool = True
+    origin: str = "inputs of your own"
 
     @property
     def classes(self) -> int:
@@ -97,14 +101,16 @@ class Subject:
     def title(self) -> str:
         """The loss and how it was called."""
         if self.form is None:
-            return f"{self.name} ({self.engine.library}): inputs of your own"
+            return f"{self.name} ({self.engine.library}): {self.origin}"
         form = self.form
         several = "1 channel" if form.classes == 1 else f"{form.classes} classes"
         mask = f"mask {form.where!r}" if form.where else "no mask"
         mask = mask if form.ignored is None else f"ignored id {form.ignored}"
+        labels = f"labels as {FORMS[form.labels]}"
+        if not self.labeled:
+            several, labels = f"{form.classes} {self.origin}", "no classes"
         return (
-            f"{self.name} ({self.engine.library}): {several}, labels as {FORMS[form.labels]}, "
-            f"{mask}; {KINDS[self.kind]}"
+            f"{self.name} ({self.engine.library}): {several}, {labels}, {mask}; {KINDS[self.kind]}"
         )
 
     def random(self, **options: Any) -> Case:

@@ -23,8 +23,9 @@ class Check(NamedTuple):
 
     Attributes:
         function: from a loss to what was found.
-        needs: of "form" (not the user's own inputs), "own" (those), "mask" (an argument for it),
-            "examples" (a value for each), "jax" (no PyTorch), "trace" (a program).
+        needs: of "form" (not the user's own inputs), "own" (those), "labels" (class ids that mean
+            something), "mask" (an argument for it), "examples" (a value for each), "jax" (no
+            PyTorch), "trace" (a program).
     """
 
     function: Callable[[Subject], Finding]
@@ -37,7 +38,7 @@ def _check(function: Callable[[Subject], Finding], *needs: str) -> Check:
 
 CHECKS = {
     "finite": _check(numbers.finite, "own"),
-    "right costs less": _check(labels.right_costs_less, "form"),
+    "right costs less": _check(labels.right_costs_less, "form", "labels"),
     "saturated logits": _check(numbers.saturated_logits, "form"),
     "equal logits": _check(numbers.equal_logits, "form"),
     "gamma 0 and .5": _check(numbers.small_gamma, "form"),
@@ -49,12 +50,12 @@ CHECKS = {
     "bfloat16": _check(precision.bfloat16, "form"),
     "2^18 pixels": _check(precision.sums, "form"),
     "256^3 sums": _check(precision.large_sums, "form"),
-    "empty mask": _check(labels.empty_mask, "form"),
-    "full mask": _check(labels.full_mask, "form"),
-    "one-pixel mask": _check(labels.one_pixel, "form"),
-    "absent class": _check(labels.absent_class, "form"),
-    "class permutation": _check(labels.class_permutation, "form"),
-    "label dtype": _check(labels.label_dtype, "form"),
+    "empty mask": _check(labels.empty_mask, "form", "labels"),
+    "full mask": _check(labels.full_mask, "form", "labels"),
+    "one-pixel mask": _check(labels.one_pixel, "form", "labels"),
+    "absent class": _check(labels.absent_class, "form", "labels"),
+    "class permutation": _check(labels.class_permutation, "form", "labels"),
+    "label dtype": _check(labels.label_dtype, "form", "labels"),
     "mask leak": _check(masks.mask_leak, "form", "mask"),
     "NaN under mask": _check(masks.masked_nan, "form", "mask"),
     "masked = removed": _check(masks.masked_is_removed, "form", "mask"),
@@ -205,7 +206,9 @@ def _without(name: str, subject: Subject, left_out: Iterable[str]) -> Finding | 
     if name in left_out:
         return not_applicable("left out as asked")
     if "form" in needs and subject.form is None:
-        return not_applicable("inputs of your own")
+        return not_applicable(subject.origin)
+    if "labels" in needs and not subject.labeled:
+        return not_applicable("the loss is not of classes")
     if "jax" in needs and subject.engine.library != "JAX":
         return not_applicable("no JAX program")
     if "trace" in needs and not subject.traces:

@@ -1,5 +1,6 @@
 """Checkpoints: the latest and the best, each one atomic; the only module that knows orbax."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,13 +36,14 @@ class Checkpoints:
     def __init__(self, checkpointer: ocp.training.Checkpointer) -> None:
         self._checkpointer = checkpointer
 
-    def save(self, checkpoint: Checkpoint, *, step: int, best: bool) -> None:
+    def save(self, checkpoint: Checkpoint, *, step: int, best: bool, merit: float = 0.0) -> None:
         """Saves; a kill in the middle leaves the earlier checkpoint as it was.
 
         Args:
             checkpoint: what to save.
             step: steps done.
             best: true if no checkpoint so far was as good; it is kept until a better one comes.
+            merit: how good it is, higher is better; NaN for the worst. Further ones are kept by it.
         """
         self._checkpointer.save_checkpointables(
             step,
@@ -54,7 +56,10 @@ class Checkpoints:
                 },
             },
             # Orbax keeps the highest rank: that of the last checkpoint that was the best so far.
-            metrics={"rank": step if best else -1},
+            metrics={
+                "rank": step if best else -1,
+                "merit": merit if math.isfinite(merit) else -math.inf,
+            },
             force=True,
             overwrite=True,
         )
@@ -77,13 +82,19 @@ class Checkpoints:
 
 
 @contextmanager
-def open_checkpoints(folder: Path) -> Iterator[Checkpoints]:
-    """Opens (or makes) the checkpoint folder of a run."""
+def open_checkpoints(folder: Path, *, keep_best: int = 1) -> Iterator[Checkpoints]:
+    """Opens (or makes) the checkpoint folder of a run; the latest and the best ones are kept."""
     folder.mkdir(parents=True, exist_ok=True)
+    further = (
+        [_keep.BestN(get_metric_fn=lambda metrics: metrics["merit"], n=keep_best)]
+        if keep_best > 1
+        else []
+    )
     policy = _keep.AnyPreservationPolicy(
         [
             _keep.LatestN(1),
             _keep.BestN(get_metric_fn=lambda metrics: metrics["rank"], n=1),
+            *further,
         ]
     )
     with ocp.training.Checkpointer(

@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 import jax
-import numpy as np
 
 from lossbench.data import Source, evaluation_batches
 from lossbench.metrics import Collection, Scores, Stream
 from lossbench.training.program import Arrays, Program
 from lossbench.training.state import TrainState
+from lossbench.training.step import Predicted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ def evaluate(
     state: TrainState,
     source: Source,
     *,
-    watch: Callable[[Arrays, np.ndarray], None] | None = None,
+    watch: Callable[[Arrays, Predicted], None] | None = None,
 ) -> Evaluated:
     """Evaluates a state on every example of a source.
 
@@ -42,7 +42,7 @@ def evaluate(
         program: the compiled functions.
         state: what to evaluate; its parameters' average where it has one.
         source: the examples.
-        watch: is shown each batch and its predicted class ids, padding included.
+        watch: is shown each batch and what was predicted, on the host, padding included.
 
     Raises:
         ValueError: if a metric needs whole cases, and the source has them in pieces.
@@ -51,11 +51,11 @@ def evaluate(
     evaluation = program.empty()
     check_pieces(evaluation.metrics.states(), source)
     for batch in evaluation_batches(source, options.eval_batch_size or options.batch_size):
-        evaluation, predictions = program.evaluate(
+        evaluation, found = program.evaluate(
             evaluation, state.evaluated, program.place(batch), state.step
         )
         if watch:
-            watch(batch, np.asarray(predictions))
+            watch(batch, jax.device_get(found))
     cases = len(source.names)
     scores = {
         name: score._replace(per_case=score.per_case[:cases])

@@ -13,8 +13,9 @@ from typing import Any, Self
 import numpy as np
 from tensorboardX import SummaryWriter
 
-from lossbench._colors import CLASS_COLORS
+from lossbench._colors import CLASS_COLORS, FALSE_ALARM, FOUND, MISSED, NO_SCORE
 from lossbench.training.display import Slice
+from lossbench.training.heat import common_limits, heat
 
 # Background is black.
 _COLORS = np.array(
@@ -57,16 +58,48 @@ class Log:
             self._mlflow.scalars(defined, step)
 
     def slices(self, slices: list[Slice], step: int) -> None:
-        """Writes one picture: a row an example, its image, its truth, its prediction."""
+        """Writes one picture: a row an example, its image, its truth, its prediction.
+
+        Where there are scores, the prediction is drawn as what it finds, misses and falsely flags
+        over the image, and the scores come last, all on one scale; its ends are written beside it.
+        """
+        if not slices:
+            return
+        maps = [s.scores for s in slices if s.scores is not None]
+        limits = common_limits(maps)
         rows = []
         for s in slices:
-            gray = np.repeat((255 * s.image).astype(np.uint8)[..., None], 3, axis=-1)
-            columns = [gray, *(_COLORS[ids % len(_COLORS)] for ids in (s.labels, s.prediction))]
+            image = s.image if s.image.ndim == 3 else np.repeat(s.image[..., None], 3, axis=-1)
+            columns = [(255 * image).astype(np.uint8), _COLORS[s.labels % len(_COLORS)]]
+            if maps:
+                none = np.full(s.labels.shape, np.nan)
+                scores = none if s.scores is None else s.scores
+                columns += [_decision(image, s), heat(scores, limits)]
+            else:
+                columns.append(_COLORS[s.prediction % len(_COLORS)])
             rows.append(np.concatenate(columns, axis=1))
+        widest = max(row.shape[1] for row in rows)
+        rows = [np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0))) for row in rows]
         picture = np.concatenate(rows, axis=0)
-        self._writer.add_image(
-            "validation/image, truth, prediction", picture, step, dataformats="HWC"
-        )
+        name = "image, truth, decision, scores" if maps else "image, truth, prediction"
+        self._writer.add_image(f"validation/{name}", picture, step, dataformats="HWC")
+        for end, value in zip(("lowest", "highest"), limits if maps else (), strict=False):
+            self._writer.add_scalar(f"heat_map/{end}", value, step)
+
+
+def _decision(image: np.ndarray, s: Slice) -> np.ndarray:
+    """What is found, missed and falsely flagged, over the image in grey."""
+    grey = 0.15 + 0.6 * image.mean(axis=-1, keepdims=True)
+    pixels = np.repeat((255 * grey).astype(np.uint8), 3, axis=-1)
+    true, flagged = s.labels > 0, s.prediction > 0
+    for mask, color in (
+        (true & flagged, FOUND),
+        (~true & flagged, FALSE_ALARM),
+        (true & ~flagged, MISSED),
+        (np.zeros_like(true) if s.where is None else ~s.where, NO_SCORE),
+    ):
+        pixels[mask] = tuple(bytes.fromhex(color[1:]))
+    return pixels
 
 
 class MlflowRun:

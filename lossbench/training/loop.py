@@ -17,13 +17,15 @@ from lossbench import metrics
 from lossbench.data import Dataset, Example, training_batches
 from lossbench.training.checkpoint import Checkpoint, Checkpoints, open_checkpoints
 from lossbench.training.dead_terms import WATCHED_STEPS, all_alive, dead_terms, probe_row
-from lossbench.training.display import Slice, display_slice
+from lossbench.training.display import Slice, has_picture, picture
 from lossbench.training.evaluate import evaluate
 from lossbench.training.logging import Log, MlflowRun
 from lossbench.training.options import TrainOptions
+from lossbench.training.phases import finish, prepare
 from lossbench.training.program import Arrays, Program
 from lossbench.training.progress import Progress
 from lossbench.training.rows import (
+    Collapsed,
     Diverged,
     History,
     empty_history,
@@ -34,9 +36,11 @@ from lossbench.training.rows import (
     warnings_of,
 )
 from lossbench.training.state import TrainState, stream_key
-from lossbench.training.step import StepLog
+from lossbench.training.step import Predicted, StepLog
 
 SHOWN_EXAMPLES = 4
+# Selects the last checkpoint.
+LAST = "last"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,14 +90,21 @@ def fit(
         seed: of parameters, batch order and augmentation.
         folder: of checkpoints and logs.
         metric: the validation metric that says which checkpoint is best; which way is better, the
-            metric itself says.
+            metric itself says. Or "loss", the objective on the validation data; or "last", which
+            takes the last checkpoint, whatever its metrics.
         label: what the progress calls the run.
         augment: augmentation of training examples.
 
     Raises:
-        Diverged: if a loss or gradient is not finite.
+        Diverged: if a loss or gradient is not finite; as `Collapsed`, if the model itself says that
+            going on makes no sense.
     """
     options = program.options
+    if metric == LAST and options.early_stopping_patience:
+        raise ValueError(
+            "train.early_stopping_patience: there is nothing to be patient with if the last "
+            "checkpoint is selected; select by 'loss' or by a metric"
+        )
     iterator = training_batches(
         dataset.train, batch_size=options.batch_size, seed=seed, augment=augment
     )
@@ -105,13 +116,15 @@ def fit(
     begun = time.perf_counter()
     with (
         contextlib.closing(iterator),
-        open_checkpoints(folder / "checkpoints") as checkpoints,
+        open_checkpoints(folder / "checkpoints", keep_best=options.keep_best) as checkpoints,
     ):
         found = checkpoints.latest(state)
         if found:
             state, history = found.state, found.history
             iterator.set_state(found.position)
             begun -= found.seconds
+        else:
+            state = prepare(program, state, dataset.train)
         done = int(state.step)
         with (
             Log(folder / "tensorboard", resumed_at=done, mlflow=_mlflow(options, folder)) as log,
@@ -143,6 +156,7 @@ def fit(
                     history["train"].append(row)
                     log.scalars("train", scalars(row), done)
                     _warn(history, program, progress)
+                    _examine(program, state, batch, history, log, progress)
                     progress.step(done, row["loss"])
                     mark = time.perf_counter()
                 if validates:
@@ -157,6 +171,7 @@ def fit(
                     mark = time.perf_counter()
         best = best_step(history, metric)
         best_state = state if best == done else checkpoints.load(best, state).state
+        best_state = finish(program, best_state, dataset.train)
     return Fitted(
         last=state,
         best=best_state,
@@ -218,6 +233,8 @@ def _probe(
 def best_step(history: History, metric: str) -> int:
     """The step of the best validation, the earliest of equals; the last one if none is defined."""
     rows = history["validation"]
+    if metric == LAST:
+        return rows[-1]["step"]
     defined = [row for row in rows if not math.isnan(row[metric])]
     # `max` keeps the first of equals.
     best = max(defined, key=lambda row: _merit(metric, row[metric])) if defined else rows[-1]
@@ -226,12 +243,13 @@ def best_step(history: History, metric: str) -> int:
 
 def _merit(metric: str, value: float) -> float:
     """A validation's value such that higher is better."""
-    return value if metrics.get(metric).higher_is_better else -value
+    lower = metric == "loss" or not metrics.get(metric).higher_is_better
+    return -value if lower else value
 
 
 def _patience_is_over(history: History, metric: str, program: Program) -> bool:
     patience, rows = program.options.early_stopping_patience, history["validation"]
-    if not patience or not rows:
+    if not patience or not rows or metric == LAST:
         return False
     # An undefined value is no improvement; if there is no other, none has been the best.
     defined = any(not math.isnan(row[metric]) for row in rows)
@@ -251,25 +269,59 @@ def _validate(
 ) -> TrainState:
     """Evaluates, logs, and tells the plateau rule."""
     slices: list[Slice] = []
+    scored = any(stream.ranks_scores for stream in program.empty().metrics.states().values())
 
-    def watch(batch: Arrays, predictions: np.ndarray) -> None:
-        for i in np.flatnonzero(batch["weights"]):
+    done = int(state.step)
+
+    def watch(batch: Arrays, found: Predicted) -> None:
+        rows = history["selector_weights"]
+        if found.selector_weights is not None and (not rows or rows[-1]["step"] < done):
+            rows.append({"step": done, "weights": np.asarray(found.selector_weights).tolist()})
+        for i in np.flatnonzero(batch["weights"]) if has_picture(batch) else ():
             if len(slices) < SHOWN_EXAMPLES:
-                slices.append(display_slice(batch, predictions, int(i)))
+                slices.append(picture(batch, found, int(i), dataset.wavelengths, scored=scored))
 
     means = evaluate(program, state, dataset.validation, watch=watch).means()
-    done = int(state.step)
     history["validation"].append({"step": done, **means})
     log.scalars("validation", means, done)
-    log.slices(slices, done)
-    progress.validation(done, metric, means[metric])
-    return program.after_validation(state, jnp.float32(_merit(metric, means[metric])))
+    if slices:
+        log.slices(slices, done)
+    watched = "loss" if metric == LAST else metric
+    progress.validation(done, watched, means[watched])
+    return program.after_validation(state, jnp.float32(_merit(watched, means[watched])))
 
 
 def _save(checkpoints: Checkpoints, checkpoint: Checkpoint, metric: str) -> None:
     done = int(checkpoint.state.step)
     improved = best_step(checkpoint.history, metric) == done
-    checkpoints.save(checkpoint, step=done, best=improved)
+    merit = done if metric == LAST else _merit(metric, checkpoint.history["validation"][-1][metric])
+    checkpoints.save(checkpoint, step=done, best=improved, merit=merit)
+
+
+def _examine(
+    program: Program,
+    state: TrainState,
+    batch: dict[str, jax.Array],
+    history: History,
+    log: Log,
+    progress: Progress,
+) -> None:
+    """Asks the model how it is, if it can tell; warns or stops where it says that it collapsed."""
+    if program.examine is None:
+        return
+    done = int(state.step)
+    facts = {k: float(v) for k, v in jax.device_get(program.examine(state, batch)).items()}
+    history["collapse"].append({"step": done, **facts})
+    log.scalars("model", facts, done)
+    model: Any = program.model
+    text = model.alarm(facts)
+    if text and model.stops:
+        error = Collapsed(done, f"step {done}: {text}")
+        error.history = history
+        raise error
+    before = history["collapse"][:-1]
+    if text and not (before and model.alarm(before[-1])):
+        progress.warn(f"step {done}: {text}")
 
 
 def _log_gradients(

@@ -1,8 +1,12 @@
 """Optimizers, schedules and the plateau rule, all optax's."""
 
+from collections.abc import Sequence
+
+import jax
 import optax
 
 from lossbench.training.options import TrainOptions
+from lossbench.training.trainable import matching, partitioned
 
 
 def learning_rate(options: TrainOptions) -> optax.Schedule:
@@ -26,15 +30,34 @@ def learning_rate(options: TrainOptions) -> optax.Schedule:
     return optax.join_schedules([warmup, after], [options.warmup_steps])
 
 
-def optimizer(options: TrainOptions) -> optax.GradientTransformation:
-    """Clipping, then AdamW or SGD with decoupled weight decay."""
+def optimizer(
+    options: TrainOptions, *, held: Sequence[str] = (), undecayed: Sequence[str] = ()
+) -> optax.GradientTransformation:
+    """Clipping, then AdamW or SGD with decoupled weight decay, for what is trained.
+
+    Args:
+        options: the numbers.
+        held: patterns of parameters that are not trained unless `options.trainable` names them.
+        undecayed: patterns of parameters that weight decay leaves alone.
+    """
+    if options.trainable or held:
+        return partitioned(lambda: _update(options, undecayed), options.trainable, held)
+    return _update(options, undecayed)
+
+
+def _update(options: TrainOptions, undecayed: Sequence[str]) -> optax.GradientTransformation:
     rate = learning_rate(options)
+
+    def decayed(params):
+        return jax.tree.map(lambda match: not match, matching(params, undecayed))
+
+    mask = decayed if undecayed else None
     if options.optimizer == "adamw":
-        update = optax.adamw(rate, weight_decay=options.weight_decay)
+        update = optax.adamw(rate, weight_decay=options.weight_decay, mask=mask)
     else:
         update = optax.chain(
             optax.trace(options.momentum, nesterov=True),
-            optax.add_decayed_weights(options.weight_decay),
+            optax.add_decayed_weights(options.weight_decay, mask),
             optax.scale_by_learning_rate(rate),
         )
     if not options.clip_norm:

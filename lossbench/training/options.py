@@ -32,6 +32,11 @@ class TrainOptions:
         early_stopping_patience: validations without improvement after which training ends; 0 = off.
         eval_every: steps between validations; each saves a checkpoint.
         log_every: steps between rows of the log; a row is the mean over them.
+        trainable: patterns of the names of the parameters that are trained, as "head/*", each with
+            the step from which on: `{"head/*": 0, "body/*": 200}`, or a list of patterns; all by
+            default, but for fitted preprocessing ("preprocessing/*"). The first that matches
+            decides; what none matches stays.
+        keep_best: how many of the best checkpoints are kept.
         devices: size of the mesh's data axis; 0 = as many devices as divide the batch.
         mlflow: where MLflow keeps runs, a tracking URI or a folder; "" = numbers go to TensorBoard
             only.
@@ -56,6 +61,8 @@ class TrainOptions:
     early_stopping_patience: int = 0
     eval_every: int = 100
     log_every: int = 10
+    trainable: tuple[tuple[str, int], ...] = ()
+    keep_best: int = 1
     devices: int = 0
     mlflow: str = ""
     mlflow_experiment: str = "lossbench"
@@ -65,12 +72,12 @@ class TrainOptions:
         """Raises a ValueError that names the option."""
         _checks.choice("train.optimizer", self.optimizer, ("adamw", "sgd"))
         _checks.choice("train.schedule", self.schedule, ("cosine", "constant"))
-        for name in ("steps", "batch_size", "eval_every", "log_every"):
+        for name in ("steps", "batch_size", "eval_every", "log_every", "keep_best"):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name}: expected at least 1, got {getattr(self, name)}")
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if not isinstance(value, str) and not 0 <= value < float("inf"):
+            if not isinstance(value, str | tuple) and not 0 <= value < float("inf"):
                 raise ValueError(f"train.{field.name}: expected a number >= 0, got {value}")
         if self.warmup_steps >= self.steps:
             raise ValueError(
@@ -109,9 +116,37 @@ class TrainOptions:
                 raise unknown("option of train", name, types)
             if types[name] is float and type(value) is int:
                 value = float(value)
+            if name == "trainable":
+                value = _table(value)
             true_for_one = isinstance(value, bool) and types[name] is not bool
             if not isinstance(value, types[name]) or true_for_one:
                 wanted = types[name].__name__
                 raise ValueError(f"train.{name}: expected {wanted}, got {value!r}")
             values[name] = value
         return cls(**values)
+
+
+def _table(value: Any) -> tuple[tuple[str, int], ...]:
+    """Patterns with the steps from which on their parameters are trained."""
+    if isinstance(value, str):
+        pairs = [(value, 0)]
+    elif isinstance(value, Mapping):
+        pairs = list(value.items())
+    elif isinstance(value, list | tuple):
+        pairs = [(one, 0) if isinstance(one, str) else one for one in value]
+    else:
+        pairs = [value]
+    good = all(
+        isinstance(pair, list | tuple)
+        and len(pair) == 2
+        and isinstance(pair[0], str)
+        and type(pair[1]) is int
+        and pair[1] >= 0
+        for pair in pairs
+    )
+    if not good:
+        raise ValueError(
+            "train.trainable: expected a list of patterns, or a mapping of patterns to the steps "
+            f"from which on they are trained, got {value!r}"
+        )
+    return tuple((pattern, step) for pattern, step in pairs)

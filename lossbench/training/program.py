@@ -17,6 +17,7 @@ import jax
 import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.experimental import checkify
 from jax.sharding import AxisType, Mesh
 
@@ -27,7 +28,7 @@ from lossbench.training.dead_terms import Probe, probe_terms
 from lossbench.training.gradient import init_weighting
 from lossbench.training.optimizers import learning_rate, optimizer, plateau
 from lossbench.training.options import TrainOptions
-from lossbench.training.state import Model, TrainState, init_state, stream_key
+from lossbench.training.state import Model, TrainState, init_state, inputs, stream_key
 from lossbench.training.step import (
     Evaluation,
     StepLog,
@@ -55,8 +56,10 @@ class Program:
         empty: () -> evaluation that has seen nothing.
         after_validation: state, a number of which higher is better -> state; the identity without
             a plateau rule.
+        model: what is trained.
         gramian: state, batch -> inner products of the gradients of the terms; compiled when it is
             first called.
+        examine: state, batch -> numbers that the model tells of itself; None if it tells none.
         probe: state, batch -> what the batch tells of every term (see `dead_terms`). Compiled when
             it is first called, apart from the training step, which it leaves as it is.
         compile_seconds: tracing and compiling the training step.
@@ -72,7 +75,9 @@ class Program:
     evaluate: Callable[..., tuple[Evaluation, jax.Array]]
     empty: Callable[[], Evaluation]
     after_validation: Callable[[TrainState, jax.Array], TrainState]
+    model: Model
     gramian: Callable[[TrainState, dict[str, jax.Array]], jax.Array]
+    examine: Callable[[TrainState, dict[str, jax.Array]], dict[str, jax.Array]] | None
     probe: Callable[[TrainState, dict[str, jax.Array]], dict[str, Probe]]
     compile_seconds: float
     compile_from_cache: bool
@@ -81,6 +86,10 @@ class Program:
     def place(self, batch: Arrays) -> dict[str, jax.Array]:
         """A batch on the mesh, spread over its examples."""
         return jax.device_put(dict(batch), jax.NamedSharding(self.mesh, jax.P("data")))
+
+    def replicate(self, tree: Any) -> Any:
+        """Arrays on the whole mesh."""
+        return jax.device_put(tree, jax.NamedSharding(self.mesh, jax.P()))
 
 
 Init = Callable[[jax.Array, dict[str, jax.Array]], TrainState]
@@ -91,7 +100,7 @@ def build_init(model: Model, options: TrainOptions) -> Init:
     init = functools.partial(
         init_state,
         model=model,
-        optimizer=optimizer(options),
+        optimizer=_optimizer(model, options),
         plateau=plateau(options),
         averaged=options.ema_decay > 0,
     )
@@ -125,7 +134,7 @@ def build_program(
     """
     mesh = data_mesh(options)
     rule = plateau(options)
-    transformation = optimizer(options)
+    transformation = _optimizer(model, options)
     replicated = jax.NamedSharding(mesh, jax.P())
     step = functools.partial(
         train_step,
@@ -134,6 +143,7 @@ def build_program(
         optimizer=transformation,
         learning_rate=learning_rate(options),
         ema_decay=options.ema_decay,
+        trainable=options.trainable,
     )
     evaluate = functools.partial(evaluation_step, model=model, objective=objective)
 
@@ -172,14 +182,23 @@ def build_program(
             if rule
             else lambda state, merit: state
         ),
+        model=model,
         gramian=jax.jit(
             functools.partial(term_gramian, model=model, objective=objective),
             out_shardings=replicated,
         ),
+        examine=_examine(model),
         probe=_probe(model, objective, replicated),
         compile_seconds=seconds,
         compile_from_cache=bool(hits),
         peak_bytes=peak,
+    )
+
+
+def _optimizer(model: Model, options: TrainOptions) -> optax.GradientTransformation:
+    """The optimizer of a model's parameters; the model may hold some of them back."""
+    return optimizer(
+        options, held=getattr(model, "held", ()), undecayed=getattr(model, "undecayed", ())
     )
 
 
@@ -198,13 +217,20 @@ def _begin(init: Init, objective: Objective, replicated: jax.NamedSharding) -> I
     return begin if objective.weighting else init
 
 
+def _examine(model: Model) -> Callable[..., dict[str, jax.Array]] | None:
+    look = getattr(model, "examine", None)
+    if look is None:
+        return None
+    return jax.jit(lambda state, batch: look(state.variables, *inputs(model, batch)))
+
+
 def _probe(model: Model, objective: Objective, replicated: jax.NamedSharding) -> Callable:
     """Two programs: the model's is the same under every objective, and the compile cache has it."""
     forward = jax.jit(functools.partial(apply_in_training, model=model))
     terms = jax.jit(functools.partial(probe_terms, objective=objective), out_shardings=replicated)
 
     def probe(state: TrainState, batch: dict[str, jax.Array]) -> dict[str, Probe]:
-        outputs, _ = forward(state.variables, batch["image"])
+        outputs, _ = forward(state.variables, batch)
         return terms(outputs, batch, state.step)
 
     return probe

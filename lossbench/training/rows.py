@@ -15,7 +15,8 @@ History = dict[str, list[dict[str, Any]]]
 
 def empty_history() -> History:
     """A log before the first step."""
-    return {"train": [], "validation": [], "gradients": [], "probes": []}
+    kinds = ("train", "validation", "gradients", "probes", "collapse", "selector_weights")
+    return {kind: [] for kind in kinds}
 
 
 class Diverged(Exception):
@@ -31,6 +32,15 @@ class Diverged(Exception):
         what = "the gradient" if term == "gradient" else f"the term {term!r}"
         super().__init__(f"{what} is {value} at step {step}")
         self.step, self.term = step, term
+        self.history = empty_history()
+
+
+class Collapsed(Diverged):
+    """A model says that going on makes no sense, as of a one-class network that is constant."""
+
+    def __init__(self, step: int, message: str) -> None:
+        Exception.__init__(self, message)
+        self.step, self.term = step, ""
         self.history = empty_history()
 
 

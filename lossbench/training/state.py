@@ -2,6 +2,7 @@
 
 import dataclasses
 import zlib
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import jax
@@ -10,7 +11,15 @@ import optax
 
 
 class Model(Protocol):
-    """What a training asks of a model: to draw variables and to be applied, as Linen modules do."""
+    """What a training asks of a model: to draw variables and to be applied, as Linen modules do.
+
+    It may say more: `reads`, the names of the batch's arrays that it is applied to, "image" alone
+    by default; `draws`, the streams of random numbers it draws from in training; `held` and
+    `undecayed`, patterns of parameters that are not trained unless told to, or not decayed.
+    `prepare(variables, batches)` fits what is fitted to the training data before the first step,
+    and `finish` what is after the last; `examine(variables, ...)` gives numbers to log, `alarm`
+    says of them why the training had better end, and `stops` whether it does.
+    """
 
     def init(self, rngs: Any, *args: Any, **kwargs: Any) -> Any:
         """Variables `{"params": ..., **other collections}`, drawn with a key."""
@@ -34,6 +43,7 @@ class TrainState:
         average: moving average of the parameters, `{}` if it is off.
         plateau: state of the plateau rule, `{}` if it is off.
         weighting: state of the objective's weighting, `{}` without one.
+        draws: an integer that the model's random streams are drawn with, `{}` if it draws nothing.
     """
 
     step: jax.Array
@@ -43,6 +53,7 @@ class TrainState:
     average: Any
     plateau: Any
     weighting: Any
+    draws: Any = dataclasses.field(default_factory=dict)
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -74,8 +85,9 @@ def init_state(
         plateau: the plateau rule, if any.
         averaged: true keeps a moving average of the parameters.
     """
-    model_state = dict(model.init(key, batch["image"]))
+    model_state = dict(model.init(key, *inputs(model, batch)))
     params = model_state.pop("params")
+    draws = jax.random.bits(jax.random.fold_in(key, zlib.crc32(b"draws")))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -85,7 +97,13 @@ def init_state(
         average=jax.tree.map(jnp.copy, params) if averaged else {},
         plateau=plateau.init(params) if plateau else {},
         weighting={},
+        draws=draws if getattr(model, "draws", ()) else {},
     )
+
+
+def inputs(model: Model, batch: Mapping[str, jax.Array]) -> list[Any]:
+    """The arrays of a batch that a model is applied to; None for one that is not there."""
+    return [batch.get(name) for name in getattr(model, "reads", ("image",))]
 
 
 def stream_key(seed: int | jax.Array, name: str) -> jax.Array:

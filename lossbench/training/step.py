@@ -11,7 +11,8 @@ import optax
 from lossbench.metrics import Collection
 from lossbench.objective import Objective, Value
 from lossbench.training.gradient import weighted_gradient
-from lossbench.training.state import Model, TrainState
+from lossbench.training.state import Model, TrainState, inputs, stream_key
+from lossbench.training.trainable import Table, hold
 from lossbench.weighting import gramian, part, per_term
 
 Batch = dict[str, jax.Array]
@@ -38,9 +39,13 @@ def namespace(batch: Batch, outputs: Mapping[str, jax.Array]) -> dict[str, jax.A
     """The names that an objective binds: batch and outputs together.
 
     Logits at a coarser resolution come as `logits_2`, `logits_4`, ... (the number is the stride);
-    `labels_2` and `where_2`, every second pixel along each axis, are added for them.
+    `labels_2` and `where_2`, every second pixel along each axis, are added for them. Beside the
+    "center" of a one-class model labels are a mask, true = anomalous: there its losses read
+    integers otherwise, 1 as known to be normal.
     """
     names = {**batch, **outputs}
+    if "center" in outputs and "labels" in batch:
+        names["labels"] = batch["labels"] != 0
     for output in outputs:
         prefix, _, stride = output.partition("_")
         if prefix == "logits" and stride.isdigit():
@@ -52,14 +57,24 @@ def namespace(batch: Batch, outputs: Mapping[str, jax.Array]) -> dict[str, jax.A
 
 
 def apply_in_training(
-    variables: Mapping[str, Any], image: jax.Array, *, model: Model
+    variables: Mapping[str, Any], batch: Batch, *, model: Model, key: jax.Array | None = None
 ) -> tuple[Mapping[str, jax.Array], dict[str, Any]]:
-    """The outputs of a model in training, and its collections besides the parameters after it."""
+    """The outputs of a model in training, and its collections besides the parameters after it.
+
+    Args:
+        variables: parameters and other collections.
+        batch: with the arrays that the model reads.
+        model: what is applied.
+        key: of its random streams, if it has any; without one it draws nothing.
+    """
     collections = [name for name in variables if name != "params"]
-    if collections:
-        outputs, model_state = model.apply(variables, image, mutable=collections)
-    else:
-        outputs, model_state = model.apply(variables, image), {}
+    options: dict[str, Any] = {"mutable": collections} if collections else {}
+    streams = getattr(model, "draws", ())
+    if streams and key is not None:
+        keys = jax.random.split(key, len(streams))
+        options["rngs"] = {stream: keys[i] for i, stream in enumerate(streams)}
+    found = model.apply(variables, *inputs(model, batch), **options)
+    outputs, model_state = found if collections else (found, {})
     assert isinstance(outputs, Mapping)
     return outputs, model_state
 
@@ -73,12 +88,15 @@ def train_step(
     optimizer: optax.GradientTransformation,
     learning_rate: optax.Schedule,
     ema_decay: float = 0.0,
+    trainable: Table = (),
 ) -> tuple[TrainState, StepLog]:
     """The state after one step, and what to log of it."""
+    key = step_key(state)
 
     def loss(params: Any) -> tuple[Value, dict[str, Any]]:
+        params = hold(params, trainable, getattr(model, "held", ()))
         variables = {"params": params, **state.model_state}
-        outputs, model_state = apply_in_training(variables, batch["image"], model=model)
+        outputs, model_state = apply_in_training(variables, batch, model=model, key=key)
         return objective(namespace(batch, outputs), state.step), model_state
 
     gradient, value, weighting, products, model_state = weighted_gradient(
@@ -96,8 +114,17 @@ def train_step(
     rate = scale * learning_rate(state.step)
     log = StepLog(value, optax.tree.norm(gradient), rate, products)
     step = state.step + 1
-    state = TrainState(step, params, model_state, opt_state, average, state.plateau, weighting)
+    state = TrainState(
+        step, params, model_state, opt_state, average, state.plateau, weighting, state.draws
+    )
     return state, log
+
+
+def step_key(state: TrainState) -> jax.Array | None:
+    """The random key of a step, of the model's own streams; None if it draws nothing."""
+    if isinstance(state.draws, Mapping):
+        return None
+    return jax.random.fold_in(stream_key(state.draws, "model"), state.step)
 
 
 def term_gramian(
@@ -107,7 +134,7 @@ def term_gramian(
 
     def terms(params: Any) -> list[jax.Array]:
         variables = {"params": params, **state.model_state}
-        outputs, _ = apply_in_training(variables, batch["image"], model=model)
+        outputs, _ = apply_in_training(variables, batch, model=model, key=step_key(state))
         value = objective(namespace(batch, outputs), state.step)
         return [value.weights[name] * value.terms[name] for name in objective.terms]
 
@@ -145,28 +172,68 @@ def evaluation_step(
     *,
     model: Model,
     objective: Objective,
-) -> tuple[Evaluation, jax.Array]:
-    """Adds a batch (padded examples have weight 0); also gives the predicted class ids."""
-    outputs = model.apply(variables, batch["image"])
+) -> tuple[Evaluation, "Predicted"]:
+    """Adds a batch (padded examples have weight 0); also gives what was predicted."""
+    outputs = model.apply(variables, *inputs(model, batch))
     assert isinstance(outputs, Mapping)
     weights = batch["weights"]
     real = jnp.expand_dims(weights > 0, range(1, batch["labels"].ndim))
     batch = {**batch, "where": batch.get("where", jnp.ones(batch["labels"].shape, bool)) & real}
     value = objective(namespace(batch, outputs), step)
-    predictions = predict(outputs["logits"])
-    metrics = evaluation.metrics.update(
-        predictions=predictions,
-        labels=batch["labels"],
-        case=batch["case"],
-        where=batch["where"],
-        weights=weights,
-    )
+    found = predicted(outputs)
+    arrays = {
+        "predictions": found.labels,
+        "scores": found.scores,
+        "labels": batch["labels"],
+        "case": batch["case"],
+        "where": batch["where"],
+        "weights": weights,
+    }
+    taken = evaluation.metrics.takes
+    metrics = evaluation.metrics.update(**{k: v for k, v in arrays.items() if k in taken})
     count = jnp.sum(weights)
     terms = {
         name: evaluation.terms[name] + count * term
         for name, term in {**value.terms, "loss": value.total}.items()
     }
-    return Evaluation(metrics, terms, evaluation.examples + count), predictions
+    return Evaluation(metrics, terms, evaluation.examples + count), found
+
+
+class Predicted(NamedTuple):
+    """What a model says of a batch.
+
+    Attributes:
+        labels: class ids, `batch *space`; of an anomaly detector 1 for what is anomalous.
+        scores: raw, of which higher is more anomalous, or foreground, `batch *space`; None if there
+            are more than two classes.
+        selector_weights: of a model that selects channels, `*selectors channels`; else None.
+    """
+
+    labels: jax.Array
+    scores: jax.Array | None
+    selector_weights: jax.Array | None
+
+
+def predicted(outputs: Mapping[str, jax.Array]) -> Predicted:
+    """What a model's outputs say: "logits" of classes, or "scores" and their "threshold".
+
+    Raises:
+        ValueError: if there are neither.
+    """
+    selector_weights = outputs.get("selector_weights")
+    if "logits" in outputs:
+        logits = outputs["logits"]
+        scores = outputs.get("scores")
+        if scores is None and logits.shape[-1] <= 2:
+            scores = logits[..., -1] - logits[..., 0] if logits.shape[-1] == 2 else logits[..., 0]
+        return Predicted(predict(logits), scores, selector_weights)
+    if "scores" in outputs and "threshold" in outputs:
+        flagged = outputs["scores"] > outputs["threshold"]
+        return Predicted(flagged.astype(jnp.int32), outputs["scores"], selector_weights)
+    raise ValueError(
+        "the model's outputs can be evaluated if they have 'logits', or 'scores' and 'threshold' "
+        f"(svdd gives those); there are: {', '.join(sorted(outputs))}"
+    )
 
 
 def predict(logits: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from lossbench.bench import figures, results, tables
+from lossbench.bench import figures, rasters, results, tables
 
 
 def drawn(comparison):
@@ -122,15 +122,8 @@ def test_every_loss_has_its_own_line(fabricate):
     comparison = results.load(fabricate(losses=losses, seeds=(0,), size=16))
     colors = figures.loss_colors(comparison)
     assert colors["loss_0"] == "#000000"
-    styles = {(color, str(dash)) for color, dash in figures._line_styles(comparison).values()}
+    styles = {(color, str(dash)) for color, dash in figures.line_styles(comparison).values()}
     assert len(styles) == 13
-
-
-def test_long_curves_are_averaged_in_blocks():
-    steps, values = figures._thin(np.arange(1000.0), np.arange(1000.0) * 2)
-    assert steps.size <= 200
-    np.testing.assert_allclose(values, 2 * steps)
-    np.testing.assert_allclose(steps[:2], [2.0, 7.0])
 
 
 def pixels(png):
@@ -168,6 +161,6 @@ def test_labels_are_painted_in_the_colors_of_the_legend():
 def test_image_is_grey_and_large_ones_are_thinned():
     image = np.array([[0.0, 0.5], [1.0, np.nan]], np.float32)
     assert pixels(figures.image_png(image))[..., 0].tolist() == [[0, 128], [255, 0]]
-    assert figures.shown_every((600, 300)) == 3
+    assert rasters.shown_every((600, 300)) == 3
     assert pixels(figures.image_png(np.zeros((600, 300)))).shape[:2] == (200, 100)
     assert pixels(figures.labels_png(np.zeros((600, 300), np.uint8))).shape[:2] == (200, 100)

@@ -120,3 +120,22 @@ def test_folds_carry_the_ratio_of_test_to_training_cases(fabricate):
     assert results.load(fabricate()).test_to_train is None
     data = {"folds": 5, "train": 80, "test": 20}
     assert results.load(fabricate("folds", data=data)).test_to_train == 0.25
+
+
+def test_the_collapse_monitor_and_the_selectors_last_weights_are_read(fabricate):
+    directory = fabricate()
+    path = run_folder(directory, "dice", 0) / "result.json"
+    result = json.loads(path.read_text())
+    result["history"]["collapse"] = [
+        {"step": 10, "spread": 1.0, "nu": 0.1, "outliers": 5},
+        {"step": 20, "spread": None, "nu": 0.1},
+    ]
+    rows = [{"step": 1, "weights": [[0, 1], [1, 0]]}, {"step": 2, "weights": [0.25, 0.75]}]
+    result["history"]["selector_weights"] = [*rows, {"step": 3, "weights": None}]
+    path.write_text(json.dumps(result))
+    run, other = results.load(directory).of("dice")[:2]
+    assert set(run.history.collapse) == {"step", "spread", "nu"}
+    np.testing.assert_array_equal(run.history.collapse["spread"], [1, np.nan])
+    np.testing.assert_array_equal(run.history.selector_weights, [[0.25, 0.75]])
+    assert other.history.collapse == {}
+    assert other.history.selector_weights is None

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ from lossbench.bench import run
 from lossbench.bench.compare import open_bench
 from lossbench.bench.plan import make_plan
 from lossbench.bench.run import finished
+from lossbench.detection import load
 from lossbench.training.loop import Diverged
 from tests.pixelwise import Pixelwise
 
@@ -241,3 +243,56 @@ def test_a_metric_of_all_classes_together_has_one_column():
     assert found["classes"] == ["all classes"]
     np.testing.assert_allclose(found["per_case"], [[0.75], [1]])
     assert (found["mean"], found["undefined"]) == (0.875, 0)
+
+
+@pytest.mark.long
+def test_an_anomaly_run_leaves_its_detector(tmp_path):
+    plan = make_plan(
+        {
+            "data": {"name": "scenes", "size": (20, 20), "bands": 8, "targets": 3}
+            | {"train": 2, "validation": 1, "test": 1},
+            "preprocess": {"bandpass": {"low": 450.0}, "z_score": {}},
+            "model": {"name": "svdd_encoder", "features": (8, 4)},
+            "losses": {"one_class": {"terms": {"svdd_one_class": {}}}},
+            "seeds": 1,
+            "metrics": ("roc_auc",),
+            "train": {"steps": 4, "batch_size": 1, "eval_every": 4, "devices": 1},
+        }
+    )
+    bench = open_bench(plan, tmp_path, say=lambda _: None)
+    result = bench.run("one_class", 0)
+    assert (result["state"], result["warnings"]) == ("completed", [])
+    folder = bench.run_folder(bench.specs["one_class", 0])
+    detector = load(folder / "detector")
+    dataset = bench.datasets[0]
+    assert detector.wavelengths == dataset.wavelengths
+    example = dataset.test[0]
+    scores = jnp.asarray(detector.scores(example["image"]))
+    auc = metrics.roc_auc(
+        scores[None],
+        jnp.asarray(example["labels"] == 1)[None],
+        where=jnp.asarray(example["where"])[None],
+    )
+    assert result["test"]["roc_auc"]["mean"] == pytest.approx(float(auc.mean), abs=1e-6)
+    # The threshold is the sphere's: of what was trained on a share nu reaches it.
+    trained = [dataset.train[i] for i in range(2)]
+    flagged = np.concatenate([detector.decide(one["image"])[one["where"]] for one in trained])
+    assert flagged.mean() == pytest.approx(0.1, abs=0.005)
+
+
+def test_a_run_without_ranking_metrics_keeps_no_detector(bench, completed):
+    assert not (completed / "detector").exists()
+
+
+def test_a_detector_that_cannot_be_saved_is_a_warning(bench, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(run, "save", broken)
+    monkeypatch.setitem(bench.plan.metrics, "roc_auc", {})
+    monkeypatch.setattr(run, "trained_detector", lambda *_, **__: None)
+    fitted = types.SimpleNamespace(best=types.SimpleNamespace(evaluated={}))
+    said = run.keep_detector(
+        fitted, bench.program("cross_entropy"), bench.plan, bench.datasets[0], tmp_path / "detector"
+    )
+    assert said == ["the detector was not saved: no space left"]

@@ -13,6 +13,15 @@ IGNORED = {**IDS, "first": [255, 4]}
 BINARY = {"ids": [2, 4, 4], "classes": 2}
 BINARY_IGNORED = {**BINARY, "first": [255, 6]}
 PLANE, PLANE_MASK = {"wave": [3, 2, 5]}, {"wave": [3, 2, 5], "frequency": 1.7, "above": 0.1}
+EMBEDDINGS, CENTER = {"wave": [2, 3, 4, 5]}, {"wave": [5], "frequency": 1.3, "phase": 0.4}
+RAW = {"wave": [], "scale": 0.0, "offset": 0.3}
+COMPONENTS = {"wave": [3, 6], "frequency": 0.9}
+SELECTOR = {"wave": [6], "frequency": 0.5, "scale": 0.4, "offset": 0.6}
+IMAGE, OTHER_IMAGE = {"wave": [2, 3, 3, 2]}, {"wave": [2, 3, 3, 2], "frequency": 0.3}
+RGB = {"wave": [2, 4, 4, 3], "scale": 0.45, "offset": 0.5}
+OBJECT = {"wave": [2, 4, 4], "frequency": 0.8, "above": 0.2}
+# The first image has nothing in the foreground.
+ONE_OBJECT = {"ids": [2, 4, 4], "classes": 3, "first": [0, 16]}
 
 LOSSES = {
     "AnomalyBCEWithLogits": [
@@ -46,6 +55,39 @@ LOSSES = {
         ({"ignore_index": 255}, [LOGITS, IGNORED]),
         ({"ignore_index": 0, "class_weights": [5.0, 0.0, 2.0], "weight": 3.0}, [LOGITS, IDS]),
     ],
+    "DeepSVDDSoftBoundaryLoss": [
+        ({}, [EMBEDDINGS, CENTER]),
+        ({"nu": 0.5, "weight": 0.3}, [EMBEDDINGS, CENTER]),
+        ({"nu": 0.1}, [EMBEDDINGS, CENTER, RAW]),
+    ],
+    "OrthogonalityLoss": [({}, [COMPONENTS]), ({"weight": 0.1}, [SELECTOR | {"wave": [2, 3]}])],
+    "MSEReconstructionLoss": [
+        ({}, [IMAGE, OTHER_IMAGE]),
+        ({"reduction": "sum", "weight": 0.5}, [IMAGE, OTHER_IMAGE]),
+        ({"reduction": "none"}, [IMAGE, OTHER_IMAGE]),
+    ],
+    "DistinctnessLoss": [
+        ({}, [COMPONENTS]),
+        ({"weight": 2.0}, [SELECTOR | {"wave": [4, 5]}]),
+        ({}, [SELECTOR | {"wave": [1, 5]}]),
+    ],
+    "SelectorEntropyRegularizer": [
+        ({}, [SELECTOR]),
+        ({"weight": 1.0, "target_entropy": 1.2}, [SELECTOR]),
+        ({"weight": -0.5, "eps": 1e-3}, [SELECTOR]),
+    ],
+    "SelectorDiversityRegularizer": [({}, [SELECTOR]), ({"weight": 1.0}, [SELECTOR])],
+    "ForegroundContrastLoss": [
+        ({}, [RGB, OBJECT]),
+        ({"compactness_weight": 0.5, "anchor_weight": 0.25, "weight": 2.0}, [RGB, OBJECT]),
+        ({"color_space": "oklab"}, [RGB, OBJECT]),
+        (
+            {"color_space": "oklab", "assume_srgb": False, "compactness_weight": 0.5},
+            [RGB, ONE_OBJECT],
+        ),
+        ({"eps": 0.1}, [RGB, ONE_OBJECT]),
+        ({}, [RGB, {"ids": [2, 4, 4], "classes": 1}]),
+    ],
 }
 CASES = [(loss, *case) for loss, cases in LOSSES.items() for case in cases]
 
@@ -62,4 +104,11 @@ def peer(loss: str, options: dict[str, Any]) -> Any:
     from cuvis_ai.node import losses
 
     node = getattr(losses, loss)(**options)
-    return lambda *inputs: node.forward(*inputs)["loss"]
+
+    def of(*inputs: Any) -> Any:
+        if loss == "DeepSVDDSoftBoundaryLoss" and len(inputs) == 3:  # the node's own parameter
+            node.r_unconstrained.data.fill_(float(inputs[2]))
+            inputs = inputs[:2]
+        return node.forward(*inputs)["loss"]
+
+    return of

@@ -18,6 +18,7 @@ def test_an_unknown_name_gets_the_nearest_and_the_list():
 
 
 FAMILIES = {"pixel-wise", "region", "distance", "topology", "instance", "calibration"}
+FAMILIES |= {"anomaly", "spectral", "regularizer"}
 
 
 @pytest.mark.parametrize("name", CATALOG)

@@ -21,7 +21,7 @@ BATCH = 4
 # What is public besides losses: the catalog, and what prepares a loss's arguments or wraps one.
 OTHERS = {"CATALOG", "get", "deep_supervision", "boundary_optimum", "boundary_schedule"}
 OTHERS |= {"signed_distance_map", "unet_weight_map", "component_map", "component_regions"}
-OTHERS |= {"tubed_skeleton"}
+OTHERS |= {"tubed_skeleton", "svdd_distance", "learned_radius"}
 LOSSES = [name for name in losses.__all__ if name not in OTHERS]
 # The number of classes a loss is tried with, where three would not show its use.
 CLASSES = dict.fromkeys(LOSSES, 3)
@@ -48,15 +48,67 @@ def distances_of(rng, space, classes):
     return jnp.asarray(1 - np.eye(classes), jnp.float32)
 
 
-VOCABULARY = {"logits": logits_of, "labels": labels_of, "distances": distances_of}
+def mask_of(rng, space, classes):
+    return jnp.asarray(rng.random((BATCH, *space)) < 0.4)
+
+
+def signs_of(rng, space, classes):
+    """The integers of Deep SAD."""
+    return jnp.asarray(rng.integers(-1, 2, (BATCH, *space)), jnp.int32)
+
+
+def spectra_of(rng, space, classes):
+    """At least 0, as spectra and colors are."""
+    return jnp.asarray(rng.random((BATCH, *space, classes)) + 0.1, jnp.float32)
+
+
+def center_of(rng, space, classes):
+    return jnp.asarray(rng.normal(size=classes), jnp.float32)
+
+
+def radius_of(rng, space, classes):
+    return jnp.float32(1.5)
+
+
+def nu_of(rng, space, classes):
+    return jnp.float32(0.3)
+
+
+def matrix_of(rng, space, classes):
+    """Of parameters, whatever the space."""
+    return jnp.asarray(rng.random((classes, 5)) + 0.1, jnp.float32)
+
+
+VOCABULARY = {
+    "logits": logits_of,
+    "labels": labels_of,
+    "distances": distances_of,
+    "embeddings": logits_of,
+    "center": center_of,
+    "radius": radius_of,
+    "nu": nu_of,
+    "reconstructed": spectra_of,
+    "image": spectra_of,
+    "colors": spectra_of,
+    "components": matrix_of,
+    "selector_weights": matrix_of,
+}
+# What labels mean by the first argument: classes, but for losses of anomalies.
+MASKED = {"embeddings", "colors"}
+# Numbers that a loss cannot do without, which are no arrays of a batch.
+NUMBERS = {"nu"}
 
 
 def inputs_of(name, space=(5, 6), seed=0, classes=None):
     """The required arguments of a loss, by name."""
     rng = np.random.default_rng(seed)
+    parameters = inspect.signature(getattr(losses, name)).parameters
+    vocabulary = dict(VOCABULARY)
+    if next(iter(parameters)) in MASKED:
+        vocabulary["labels"] = signs_of if name == "deep_sad" else mask_of
     return {
-        argument: VOCABULARY[argument](rng, space, classes or CLASSES[name])
-        for argument, parameter in inspect.signature(getattr(losses, name)).parameters.items()
+        argument: vocabulary[argument](rng, space, classes or CLASSES[name])
+        for argument, parameter in parameters.items()
         if parameter.default is inspect.Parameter.empty
     }
 
@@ -94,7 +146,7 @@ def test_every_loss_has_a_row_and_every_row_is_public():
         assert row.function is getattr(losses, row.name)
         signature = inspect.signature(row.function).parameters
         required = tuple(k for k, p in signature.items() if p.default is inspect.Parameter.empty)
-        assert row.needs == required
+        assert row.needs == tuple(argument for argument in required if argument not in NUMBERS)
 
 
 def test_options_are_keyword_only_and_documented(name, loss):
@@ -109,10 +161,11 @@ def test_options_are_keyword_only_and_documented(name, loss):
 
 @pytest.mark.parametrize("space", SPACES, ids=str)
 def test_one_float32_value_an_example_at_least_the_lower_bound(name, loss, space):
+    row = losses.CATALOG[name]
     value = jax.jit(loss)(**inputs_of(name, space))
-    chex.assert_shape(value, (BATCH,))
+    chex.assert_shape(value, () if row.family == "regularizer" else (BATCH,))
     assert value.dtype == jnp.float32
-    assert np.all(np.asarray(value) >= losses.CATALOG[name].lower_bound - 1e-6)
+    assert np.all(np.asarray(value) >= row.lower_bound - 1e-6)
 
 
 def test_vmap_equals_a_loop(name, loss):
@@ -256,6 +309,7 @@ MEMORY = {"lovasz_softmax": 1.2, "lovasz_hinge": 1.2, "hausdorff_dt": 1.2, "log_
 MEMORY |= {"hausdorff_er": 4.2, "cl_dice": 3.2, "blob": 1.3, "cc_dice": 1.3}
 
 
+@pytest.mark.parametrize("name", losses_with("logits", "labels"))
 def test_many_classes_take_little_memory_besides_the_gradient(name, loss):
     """No one-hot labels and, but for what `MEMORY` names, no second array of logits."""
     space, classes = (32, 32, 16), 100

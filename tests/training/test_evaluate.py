@@ -75,10 +75,10 @@ def test_scores_are_those_of_the_formulas_for_any_batch(program, state, small, s
 def test_each_example_is_shown_once_with_its_prediction(program, state, small):
     seen = {}
 
-    def watch(batch, predictions):
+    def watch(batch, found):
         for i in np.flatnonzero(batch["weights"]):
             assert int(batch["case"][i]) not in seen
-            seen[int(batch["case"][i])] = predictions[i]
+            seen[int(batch["case"][i])] = found.labels[i]
 
     evaluate(program, state, small.test, watch=watch)
     assert set(seen) == {0, 1, 2}

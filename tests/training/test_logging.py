@@ -1,4 +1,5 @@
 import io
+import re
 import struct
 
 import numpy as np
@@ -6,7 +7,9 @@ import pytest
 from matplotlib.image import imread
 from tensorboardX.proto.event_pb2 import Event
 
+from lossbench._colors import FALSE_ALARM, FOUND, MISSED, NO_SCORE
 from lossbench.training.display import Slice
+from lossbench.training.heat import common_limits, heat
 from lossbench.training.logging import Log, MlflowRun
 
 
@@ -56,6 +59,63 @@ def test_a_picture_has_a_row_an_example_of_image_truth_and_prediction(tmp_path):
     colored = np.argwhere(pixels[..., :3].sum(-1) > 0)
     right = colored[colored[:, 1] >= 5]
     assert right.tolist() == [[1, 5 + 2], [4 + 1, 5 + 2]]
+
+
+def picture_of(folder):
+    ((tag, _), picture), *rest = values(read(folder), "image").items()
+    assert rest == []
+    pixels = imread(io.BytesIO(picture.encoded_image_string), format="png")
+    return tag, np.round(255 * pixels[..., :3]).astype(int)
+
+
+def test_scores_are_a_heat_map_on_one_scale_whose_ends_are_written(tmp_path):
+    rng = np.random.default_rng(0)
+    labels, found = np.zeros((2, 4, 5), int), np.zeros((2, 4, 5), int)
+    labels[0, 1, 1:3] = found[0, 1, 2:4] = 1
+    scores = rng.normal(size=(2, 4, 5)) * np.array([1, 9])[:, None, None]
+    where = np.ones((4, 5), bool)
+    where[3, 4], scores[:, 3, 4] = False, np.nan
+    image = rng.random((4, 5, 3))
+    with Log(tmp_path, resumed_at=0) as log:
+        log.slices(
+            [Slice(image, labels[k], found[k], -1, 0, scores[k], where) for k in range(2)], 3
+        )
+    tag, pixels = picture_of(tmp_path)
+    assert re.split("_+", tag) == ["validation/image", "truth", "decision", "scores"]
+    assert pixels.shape == (8, 20, 3)
+    limits = common_limits(scores)
+    for k in range(2):
+        row = pixels[4 * k : 4 * k + 4]
+        np.testing.assert_array_equal(row[:, :5], (255 * image).astype(np.uint8))
+        np.testing.assert_array_equal(row[:, 15:], heat(scores[k], limits))
+    # One missed, one found, one false alarm, in the colors of the report.
+    decision = pixels[1, 11:14].tolist()
+    assert decision == [list(bytes.fromhex(c[1:])) for c in (MISSED, FOUND, FALSE_ALARM)]
+    assert pixels[3, 14].tolist() == list(bytes.fromhex(NO_SCORE[1:]))
+    written = values(read(tmp_path), "simple_value")
+    assert written["heat_map/lowest", 3] == pytest.approx(limits[0])
+    assert written["heat_map/highest", 3] == pytest.approx(limits[1])
+
+
+def test_pictures_of_different_sizes_and_without_scores_stand_in_one(tmp_path):
+    one, other = np.zeros((4, 5)), np.zeros((2, 3))
+    with Log(tmp_path, resumed_at=0) as log:
+        log.slices(
+            [
+                Slice(one, one.astype(int), one.astype(int), -1, 0, one),
+                Slice(other, other.astype(int), other.astype(int), -1, 0),
+            ],
+            1,
+        )
+    _, pixels = picture_of(tmp_path)
+    assert pixels.shape == (6, 20, 3)
+    assert pixels[4, 9].tolist() == list(bytes.fromhex(NO_SCORE[1:]))  # has no score
+
+
+def test_nothing_to_show_is_no_picture(tmp_path):
+    with Log(tmp_path, resumed_at=0) as log:
+        log.slices([], 1)
+    assert values(read(tmp_path), "image") == {}
 
 
 @pytest.mark.parametrize("done", [0, 40])

@@ -22,7 +22,7 @@ def test_an_unknown_option_names_the_nearest(given, nearest):
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_option_refuses_another_type(name):
-    wrong = {str: 3, bool: 1, int: 2.5, float: "0.1"}[type(OPTIONS[name])]
+    wrong = {str: 3, bool: 1, int: 2.5, float: "0.1", tuple: 3}[type(OPTIONS[name])]
     with pytest.raises(ValueError, match=f"train.{name}: expected"):
         TrainOptions.from_config({name: wrong})
     with pytest.raises(ValueError, match=f"train.{name}: expected"):

@@ -22,6 +22,11 @@ SUPERVISED = "deep_supervision"
 LEVELS = {SUPERVISED: 3}
 # Families whose cost depends on what objects look like; noise would flatter or harm them.
 OF_OBJECTS = {"distance", "topology", "instance"}
+# Names of what stands where logits do, and numbers that a loss cannot do without.
+OUTPUTS = ("logits", "embeddings", "reconstructed", "colors")
+NUMBERS = {"nu": 0.1}
+# Of images of three channels, which few shapes are: measured if it is asked for.
+OF_COLORS = "foreground_contrast"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,18 +100,33 @@ def shape_text(shape: Sequence[int]) -> str:
 
 
 def loss_names() -> list[str]:
-    """All that is measured unless asked otherwise: the catalog, then what is made of its losses."""
-    return [*losses.CATALOG, *PAIRS, SUPERVISED]
+    """All that is measured unless asked otherwise: the catalog, then what is made of its losses.
+
+    Regularizers are not of images, and no shape of one says what they cost.
+    """
+    ours = [row.name for row in losses.CATALOG.values() if not _is_of_parameters(row.name)]
+    return [*(name for name in ours if name != OF_COLORS), *PAIRS, SUPERVISED]
+
+
+def _is_of_parameters(name: str) -> bool:
+    row = losses.CATALOG.get(name)
+    return row is not None and row.family == "regularizer"
 
 
 def terms_of(name: str) -> dict[str, Callable[..., jax.Array]]:
     """The losses that a name stands for: `dice`, or `dice+cross_entropy` as one objective.
 
     Raises:
-        ValueError: if there is no such loss.
+        ValueError: if there is no such loss, or it is not of images.
     """
     if name == SUPERVISED:
         return {name: losses.deep_supervision(losses.dice)}
+    for term in name.split("+"):
+        if _is_of_parameters(term):
+            raise ValueError(
+                f"{term} is a regularizer of parameters: it takes no image, so what it costs has "
+                "nothing to do with a shape; `lossbench cost` measures losses of images"
+            )
     return {term: losses.get(term) for term in name.split("+")}
 
 
@@ -153,7 +173,7 @@ def distances(classes: int) -> np.ndarray:
 
 def objective(name: str) -> Callable[[Any, dict[str, Any]], jax.Array]:
     """A scalar function of logits and the batch's other arrays: the loss that is measured."""
-    terms = Objective({term: Term(loss) for term, loss in terms_of(name).items()})
+    terms = Objective({term: _term(loss) for term, loss in terms_of(name).items()})
 
     def total(logits: Any, batch: dict[str, Any]) -> jax.Array:
         return terms({"logits": logits, **batch}).total
@@ -161,18 +181,38 @@ def objective(name: str) -> Callable[[Any, dict[str, Any]], jax.Array]:
     return total
 
 
+def _term(loss: Callable[..., jax.Array]) -> Term:
+    """The loss, with what it calls its first argument taken from the logits."""
+    parameters = inspect.signature(loss).parameters
+    first = next(iter(parameters))
+    if first not in OUTPUTS or first == "logits":
+        return Term(loss)
+    inputs = {first: "logits"}
+    if "labels" in parameters:
+        inputs["labels"] = "anomalies"
+    return Term(loss, options={k: v for k, v in NUMBERS.items() if k in parameters}, inputs=inputs)
+
+
 def arguments(name: str, inputs: Inputs) -> tuple[Any, dict[str, Any]]:
     """The arrays on the device: logits (a list if there are levels) and what else a loss needs.
 
     Only arguments that a loss cannot do without are there: a mask, for one, would add work.
     """
+    rng = np.random.default_rng(1)
     extras = {
+        "labels": lambda: jnp.asarray(inputs.labels),
         "where": lambda: jnp.ones(inputs.labels.shape, bool),
         "distances": lambda: jnp.asarray(distances(inputs.classes)),
+        "anomalies": lambda: jnp.asarray(inputs.labels == 1),
+        "center": lambda: jnp.ones(inputs.classes),
+        "radius": lambda: jnp.ones(()),
+        "image": lambda: jnp.asarray(rng.random(inputs.logits[0].shape, np.float32)),
     }
-    batch: dict[str, Any] = {"labels": jnp.asarray(inputs.labels)}
+    batch: dict[str, Any] = {}
     for loss in terms_of(name).values():
+        renamed = _term(loss).inputs
         for argument, parameter in inspect.signature(loss).parameters.items():
+            argument = renamed.get(argument, argument)
             if argument in extras and parameter.default is parameter.empty:
                 batch[argument] = extras[argument]()
     logits = [jnp.asarray(level) for level in inputs.logits]

@@ -112,11 +112,12 @@ def check_labels(
 ) -> None:
     """Raises a ValueError for class ids that the logits have no channel for.
 
-    Of terms with a loss of the catalog; one that is not may mean something else by its labels.
+    Of terms with a loss of logits in the catalog; any other may mean something else by its labels.
     What `where` or per-example `weights` leave out may be anything.
     """
     for name, term in objective.terms.items():
-        if catalog_row(term) is None:
+        row = catalog_row(term)
+        if row is None or "logits" not in row.needs:
             continue
         logits = outputs.get(term.inputs.get("logits", "logits"))
         shape = getattr(logits, "shape", ())

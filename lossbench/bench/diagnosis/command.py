@@ -22,6 +22,7 @@ from lossbench.bench.environment import environment
 from lossbench.bench.files import write_json
 from lossbench.bench.plan import Plan
 from lossbench.data import Dataset, augmentation, training_batches
+from lossbench.training.phases import prepare
 from lossbench.training.program import Program
 from lossbench.training.state import TrainState, stream_key
 from lossbench.training.step import StepLog
@@ -93,8 +94,7 @@ def diagnose_plan(plan: Plan, asked: Settings, *, say: Say) -> Diagnosis:
     program = bench.program(asked.loss)
     if isinstance(program, Exception):
         raise ValueError(f"losses.{asked.loss}: {program}") from program
-    assert bench.init is not None
-    model, dataset = bench.init[0], bench.datasets[asked.seed]
+    model, dataset = program.model, bench.datasets[asked.seed]
     # A seed that no run has but one that differs in its highest bit.
     batches = take(_batches(plan, dataset, asked.seed ^ 2**30), asked.batches)
     objective = program.objective
@@ -204,7 +204,7 @@ def _training(
     sound = jax.jit(lambda tree: jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]))
     size = plan.train.batch_size
     first = program.place({k: v[None].repeat(size, 0) for k, v in dataset.train[0].items()})
-    state = program.init(stream_key(asked.seed, "init"), first)
+    state = prepare(program, program.init(stream_key(asked.seed, "init"), first), dataset.train)
     stream = _batches(plan, dataset, asked.seed)
     done = 0
     for step in asked.at:

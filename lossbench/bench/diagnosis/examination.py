@@ -233,7 +233,7 @@ def examiner(
     def probed(variables: Mapping[str, Any], batches: Sequence[Any], step: int) -> Probes:
         rows = []
         for i, batch in enumerate(map(place, batches)):
-            outputs, _ = forward(variables, batch["image"])
+            outputs, _ = forward(variables, batch)
             rows.append(probe_row(probe(outputs, batch, jnp.asarray(step)), step=i))
         return {name: [row["terms"][name] for row in rows] for name in objective.terms}
 

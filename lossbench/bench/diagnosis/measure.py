@@ -172,7 +172,7 @@ def _look(
     others = {name: value for name, value in variables.items() if name != "params"}
 
     def terms(params: Any) -> tuple[jax.Array, jax.Array]:
-        outputs, _ = apply_in_training({"params": params, **others}, batch["image"], model=model)
+        outputs, _ = apply_in_training({"params": params, **others}, batch, model=model)
         value = guarded(namespace(batch, outputs), step)
         names = list(objective.terms)
         stacked = [jnp.asarray(value.terms[n], jnp.float32) for n in names]

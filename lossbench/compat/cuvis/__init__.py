@@ -10,14 +10,26 @@ A node becomes a function of its input ports, under their names, that returns th
 >>> print(f"{cuvis.AnomalyBCEWithLogits(weight=10.0)(scores, mask):.3f}")
 5.320
 
-Not reproduced: NaN (`CrossEntropyLoss` of nothing but ignored pixels costs 0 here), and errors
-about values, such as an id outside the classes (`lossbench.debug_checks()` has them). The arguments
-`name` and `execution_stages` of a node belong to its pipeline and are left out.
+Not reproduced: NaN (`CrossEntropyLoss` of nothing but ignored pixels costs 0 here, as does
+`DistinctnessLoss` of selectors that share no channel), and errors about values, such as an id
+outside the classes (`lossbench.debug_checks()` has them). The arguments `name` and
+`execution_stages` of a node belong to its pipeline and are left out. Each node says where it
+deviates.
 
-The nodes for Deep SVDD, reconstruction, channel selectors, PCA and color contrast are not here yet;
-`read_pipeline` says so when it meets one.
+Names have changed between versions of cuvis-ai: `ConcreteBandSelector`, of 0.3 and before, is
+`ConcreteChannelMixer` since 0.4, with the same parameters. Both are networks and no losses; what
+they give as `selection_weights` is what `DistinctnessLoss` takes.
 """
 
+from lossbench.compat.cuvis._anomaly import (
+    DeepSVDDSoftBoundaryLoss,
+    DistinctnessLoss,
+    ForegroundContrastLoss,
+    MSEReconstructionLoss,
+    OrthogonalityLoss,
+    SelectorDiversityRegularizer,
+    SelectorEntropyRegularizer,
+)
 from lossbench.compat.cuvis._nodes import (
     AnomalyBCEWithLogits,
     CrossEntropyLoss,
@@ -26,4 +38,17 @@ from lossbench.compat.cuvis._nodes import (
 )
 from lossbench.compat.cuvis._pipeline import read_pipeline
 
-__all__ = ["AnomalyBCEWithLogits", "CrossEntropyLoss", "DiceLoss", "IoULoss", "read_pipeline"]
+__all__ = [
+    "AnomalyBCEWithLogits",
+    "CrossEntropyLoss",
+    "DeepSVDDSoftBoundaryLoss",
+    "DiceLoss",
+    "DistinctnessLoss",
+    "ForegroundContrastLoss",
+    "IoULoss",
+    "MSEReconstructionLoss",
+    "OrthogonalityLoss",
+    "SelectorDiversityRegularizer",
+    "SelectorEntropyRegularizer",
+    "read_pipeline",
+]

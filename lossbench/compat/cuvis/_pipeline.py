@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from lossbench._names import unknown
-from lossbench.compat.cuvis import _nodes
+from lossbench.compat.cuvis import _anomaly, _nodes
 from lossbench.objective import Objective, Term
 
 NODES = {
@@ -17,20 +17,17 @@ NODES = {
     for node in (
         _nodes.AnomalyBCEWithLogits,
         _nodes.CrossEntropyLoss,
+        _anomaly.DeepSVDDSoftBoundaryLoss,
         _nodes.DiceLoss,
+        _anomaly.DistinctnessLoss,
+        _anomaly.ForegroundContrastLoss,
         _nodes.IoULoss,
+        _anomaly.MSEReconstructionLoss,
+        _anomaly.OrthogonalityLoss,
+        _anomaly.SelectorDiversityRegularizer,
+        _anomaly.SelectorEntropyRegularizer,
     )
 }
-# Loss nodes of cuvis-ai whose losses are still to come.
-LATER = (
-    "DeepSVDDSoftBoundaryLoss",
-    "DistinctnessLoss",
-    "ForegroundContrastLoss",
-    "MSEReconstructionLoss",
-    "OrthogonalityLoss",
-    "SelectorDiversityRegularizer",
-    "SelectorEntropyRegularizer",
-)
 # Arguments of every node that say nothing about its value.
 OF_THE_PIPELINE = ("name", "execution_stages")
 
@@ -39,7 +36,9 @@ def read_pipeline(pipeline: str | Path | Mapping[str, Any]) -> Objective:
     """The objective of a cuvis-ai pipeline: the weighted sum of its loss nodes.
 
     A term is named after its node, has the node's `weight`, and takes its inputs under the names of
-    the outputs that are connected to its ports, as the file writes them.
+    the outputs that are connected to its ports, as the file writes them. The radius of
+    `DeepSVDDSoftBoundaryLoss` is a parameter of the node: it is taken from `r_unconstrained` of the
+    namespace, if that is there.
 
     Args:
         pipeline: a path, or the YAML text itself, or what it contains: `nodes`, each with `name`,
@@ -137,29 +136,29 @@ def _term(
         return None
     name = str(node.get("name") or kind)
     place = f"{place} ({name})"
-    if kind in LATER:
-        raise ValueError(
-            f"{place}: {kind} comes with lossbench's losses for anomaly detection, which are not "
-            f"there yet; known are: {', '.join(NODES)}"
-        )
     if kind not in NODES:
         raise ValueError(f"{place}: {unknown('loss node of cuvis-ai', kind, NODES)}")
     options = dict(node.get("hparams", node.get("params")) or {})
     for argument in OF_THE_PIPELINE:
         options.pop(argument, None)
-    weight = options.pop("weight", 1.0)
-    fields = [field.name for field in dataclasses.fields(NODES[kind])]
+    fields = {field.name: field.default for field in dataclasses.fields(NODES[kind])}
+    weight: Any = options.pop("weight", fields["weight"])
     for option in options:
         if option not in fields:
             raise ValueError(f"{place}: {unknown(f'option of {kind}', option, fields)}")
     if options.get("reduction") == "none":
         raise ValueError(f'{place}: reduction: a term needs one value, "mean" or "sum"')
-    loss = NODES[kind](**options)
+    try:
+        loss = NODES[kind](weight=1.0, **options)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
     return name, Term(loss, weight, inputs=_inputs(place, name, list(_ports(loss)), sources))
 
 
 def _ports(loss: Any) -> list[str]:
-    return list(inspect.signature(loss).parameters)
+    """What must be connected: what has a default is a parameter that cuvis-ai's node holds."""
+    parameters = inspect.signature(loss).parameters.items()
+    return [name for name, parameter in parameters if parameter.default is parameter.empty]
 
 
 def _inputs(

@@ -41,7 +41,12 @@ def test_a_bad_shape_is_refused(text, message):
 
 def test_all_losses_are_measured_by_default():
     names = cases.loss_names()
-    assert names[: len(losses.CATALOG)] == list(losses.CATALOG)
+    left_out = [name for name in losses.CATALOG if name not in names]
+    regularizers = {row.name for row in losses.CATALOG.values() if row.family == "regularizer"}
+    assert set(left_out) == {*regularizers, "foreground_contrast"}
+    assert [name for name in names if name in losses.CATALOG] == [
+        name for name in losses.CATALOG if name not in left_out
+    ]
     assert "dice+cross_entropy" in names
     for name in names:
         assert cases.terms_of(name)
@@ -50,6 +55,35 @@ def test_all_losses_are_measured_by_default():
 def test_an_unknown_loss_is_named():
     with pytest.raises(ValueError, match=r"unknown loss 'dise'; did you mean 'dice'"):
         cases.terms_of("focal+dise")
+
+
+def test_a_regularizer_is_refused():
+    with pytest.raises(ValueError, match="orthogonality is a regularizer of parameters"):
+        cases.terms_of("dice+orthogonality")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [row.name for row in losses.CATALOG.values() if row.family in ("anomaly", "spectral")],
+)
+def test_a_loss_of_other_arrays_gets_them(name):
+    """The first of them stands where logits do, and is what is differentiated."""
+    logits, batch = cases.arguments(name, cases.make_inputs(name, (2, 4, 6, 3)))
+    row = losses.CATALOG[name]
+    wanted = {"anomalies" if n == "labels" else n for n in row.needs[1:]}
+    assert set(batch) == wanted
+    of = jax.eval_shape(jax.grad(cases.objective(name)), logits, batch)
+    assert of.shape == logits.shape
+
+
+def test_anomalies_and_classes_beside_each_other():
+    name = "dice+hypersphere_classifier"
+    logits, batch = cases.arguments(name, cases.make_inputs(name, (2, 4, 6, 3)))
+    assert set(batch) == {"labels", "anomalies", "center"}
+    total = cases.objective(name)(logits, batch)
+    apart = losses.dice(logits, batch["labels"]).mean()
+    apart += losses.hypersphere_classifier(logits, batch["center"], batch["anomalies"]).mean()
+    np.testing.assert_allclose(total, apart, rtol=1e-6)
 
 
 def test_inputs_are_those_of_the_shape_and_the_same_each_time():

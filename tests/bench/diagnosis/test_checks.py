@@ -119,3 +119,6 @@ def test_a_mask_and_a_loss_of_one_s_own_have_labels_of_their_own():
     check_labels(DICE, wrong, one)
     own = Term(lambda logits, labels: jnp.mean(logits, axis=(1, 2, 3)))
     check_labels(Objective({"own": own}), wrong, OUTPUTS)
+    # The integers of Deep SAD, of a model that has logits besides.
+    known = [{**BATCH, "labels": LABELS - 1}]
+    check_labels(Objective({"sad": Term(losses.deep_sad)}), known, OUTPUTS)

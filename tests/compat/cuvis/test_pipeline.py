@@ -113,6 +113,59 @@ def test_segmentation_nodes():
     np.testing.assert_allclose(value.total, (np.log(3) + 1 - 1 / 3) / 2, rtol=1e-5)
 
 
+def anomaly_pipeline():
+    """The loss nodes of its tutorials: Deep SVDD, a soft selector, a PCA."""
+    nodes, connections = [], []
+    for name, kind, hparams, ports in (
+        ("svdd", "DeepSVDDSoftBoundaryLoss", {"nu": 0.1}, {"embeddings": "z", "center": "c"}),
+        ("entropy", "SelectorEntropyRegularizer", {}, {"weights": "w"}),
+        ("diversity", "SelectorDiversityRegularizer", {"weight": 0.5}, {"weights": "w"}),
+        ("distinct", "DistinctnessLoss", {}, {"selection_weights": "bands"}),
+        ("orthogonal", "OrthogonalityLoss", {"weight": 2.0}, {"components": "bands"}),
+        ("mse", "MSEReconstructionLoss", {}, {"reconstruction": "x", "target": "t"}),
+        ("contrast", "ForegroundContrastLoss", {}, {"rgb": "x", "mask": "m"}),
+    ):
+        node = {"name": name, "class_name": f"cuvis_ai.node.losses.{kind}", "hparams": hparams}
+        nodes.append(node)
+        connections += [
+            {"source": f"net.outputs.{output}", "target": f"{name}.inputs.{port}"}
+            for port, output in ports.items()
+        ]
+    return {"nodes": nodes, "connections": connections}
+
+
+def test_nodes_of_anomaly_detection():
+    """With the weights that cuvis-ai gives them, and the radius as a parameter of the node."""
+    objective = cuvis.read_pipeline(anomaly_pipeline())
+    rng = np.random.default_rng(0)
+    x, t = (jnp.asarray(rng.random((2, 3, 4, 3)), jnp.float32) for _ in range(2))
+    bands = jnp.eye(3, 5)
+    outputs = {"z": x, "c": jnp.zeros(3), "w": jnp.array([0.5, 0.5]), "bands": bands}
+    outputs |= {"x": x, "t": t, "m": jnp.asarray(rng.integers(0, 3, (2, 3, 4)))}
+    outputs = {f"net.outputs.{name}": array for name, array in outputs.items()}
+    value = jax.jit(objective)(outputs)
+    weights = {name: round(float(weight), 4) for name, weight in value.weights.items()}
+    assert weights == {
+        "svdd": 1.0,
+        "entropy": 0.01,
+        "diversity": 0.5,
+        "distinct": 0.1,
+        "orthogonal": 2.0,
+        "mse": 1.0,
+        "contrast": 1.0,
+    }
+    # Three bands chosen, each another one: cuvis-ai has NaN here.
+    assert value.terms["distinct"] == value.terms["orthogonal"] == value.terms["diversity"] == 0
+    np.testing.assert_allclose(value.terms["entropy"], -np.log(2), rtol=1e-5)
+    of = jax.jit(cuvis.DeepSVDDSoftBoundaryLoss(nu=0.1))
+    np.testing.assert_allclose(value.terms["svdd"], of(x, jnp.zeros(3)), rtol=1e-6)
+    assert np.isfinite(value.total)
+    moved = jax.jit(objective)({**outputs, "r_unconstrained": jnp.float32(0.8)})
+    assert moved.terms["svdd"] < value.terms["svdd"]
+    wanted = of(x, jnp.zeros(3), jnp.float32(0.8))
+    np.testing.assert_allclose(moved.terms["svdd"], wanted, rtol=1e-6)
+
+
 LOSSES = "cuvis_ai.node.losses"
 
 
@@ -136,7 +189,15 @@ LOSSES = "cuvis_ai.node.losses"
         ),
         (
             with_node(name="svdd", class_name=f"{LOSSES}.DeepSVDDSoftBoundaryLoss"),
-            r"\(svdd\): DeepSVDDSoftBoundaryLoss comes with .* known are: AnomalyBCEWithLogits",
+            r"\(svdd\): unknown port 'predictions'. There are: embeddings, center",
+        ),
+        (
+            with_node(
+                name="svdd",
+                class_name=f"{LOSSES}.DeepSVDDSoftBoundaryLoss",
+                hparams={"nu": 1.0},
+            ),
+            r"\(svdd\): nu: expected a number between 0 and 1, got 1.0",
         ),
         (
             with_node(name="mine", class_name="plugin.losses.MyLoss"),

@@ -6,88 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from lossbench import __version__, data, losses, metrics, models, weighting
 from lossbench.bench import run
-from lossbench.cli import main
-from tests.pixelwise import Pixelwise
-
-CONFIG = {
-    "data": {"name": "shapes", "size": (16, 16), "classes": 2}
-    | {"train": 4, "validation": 2, "test": 3},
-    "model": {"name": "pixelwise"},
-    "losses": {"dice": {"terms": {"dice": {}}}, "focal": {"terms": {"focal": {"gamma": 2.0}}}},
-    "seeds": 2,
-    "train": {"steps": 4, "batch_size": 2, "eval_every": 2, "devices": 1},
-}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _cache(tmp_path_factory):
-    """A model that compiles fast, and a compile cache of this file's own."""
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = {name: getattr(jax.config, name) for name in names}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        patch.setitem(models.MODELS, "pixelwise", Pixelwise)
-        yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """The current folder, with a configuration that runs and nothing else."""
-    monkeypatch.chdir(tmp_path)
-    write(CONFIG)
-    return tmp_path
-
-
-def write(config, name: str = "config_file.py") -> None:
-    Path(name).write_text(f"def get_config():\n    return {config!r}\n")
-
-
-def called(capsys, *arguments: str) -> tuple[int, str, str]:
-    """Exit status, output and errors of a command."""
-    try:
-        status = main(list(arguments))
-    except SystemExit as end:
-        status = end.code
-    return status, *capsys.readouterr()
-
-
-def refused(capsys, *arguments: str, folder: Path = Path()) -> str:
-    """The message of a command that must fail with one message and leave nothing behind."""
-    before = sorted(folder.rglob("*"))
-    status, out, err = called(capsys, *arguments)
-    assert status == 2
-    assert out == ""
-    assert "Traceback" not in err
-    after = [path for path in folder.rglob("*") if "__pycache__" not in path.parts]
-    assert sorted(after) == [path for path in before if "__pycache__" not in path.parts]
-    (message,) = [line for line in err.splitlines() if "lossbench" in line]
-    return message
-
-
-def test_version_is_told(capsys):
-    assert called(capsys, "--version") == (0, f"lossbench {__version__}\n", "")
-
-
-@pytest.mark.parametrize("what", [(), ("losses",), ("data",)])
-def test_list_has_one_line_for_each_name(capsys, what):
-    status, out, err = called(capsys, "list", *what)
-    assert (status, err) == (0, "")
-    tables = {
-        "losses": losses.CATALOG,
-        "metrics": metrics.STATES,
-        "weightings": weighting.WEIGHTINGS,
-        "models": models.MODELS,
-        "data": data.SOURCES,
-    }
-    wanted = [name for table in what or tables for name in tables[table]]
-    lines = [line.split(maxsplit=1) for line in out.splitlines() if line.startswith(" ")]
-    assert [line[0] for line in lines] == wanted
-    assert all(len(line) == 2 and len(line[1]) > 10 for line in lines)
-    assert [t for t in out.splitlines() if t[0] != " "] == [f"{t}:" for t in what or tables]
+from tests.cli.conftest import CONFIG, called, refused, write
 
 
 def test_compare_then_again_then_report(capsys, folder, monkeypatch):
@@ -242,21 +162,6 @@ def test_unknown_loss_and_seed_of_train(capsys):
     assert "unknown seed of the configuration '7'" in refused(capsys, *command, "--seed=7")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "required: COMMAND"),
-        (["compare"], "required: --config"),
-        (["list", "loss"], "invalid choice: 'loss'"),
-        (["train", "--config=config_file.py", "--seed=x"], "invalid int value: 'x'"),
-    ],
-)
-def test_a_bad_command_is_refused(capsys, arguments, message):
-    status, out, err = called(capsys, *arguments)
-    assert (status, out) == (2, "")
-    assert message in err
-
-
 def test_report_needs_a_comparison(capsys):
     Path("empty").mkdir()
     for place in ("empty", "nowhere", "config_file.py"):
@@ -361,12 +266,3 @@ def test_a_task_is_found_from_another_folder_and_moved(capsys, folder, monkeypat
         f"--workdir={folder / 'made'}",
     )
     assert (status, "finished before" in err) == (0, True)
-
-
-def test_the_module_is_a_program(process):
-    started = [process("compare", "--config=nowhere.py"), process("list", "metrics")]
-    (bad, good) = [(*p.communicate(), p.returncode) for p in started]
-    said = "lossbench: no configuration file 'nowhere.py'; in its folder: config_file.py\n"
-    assert bad == ("", said, 2)
-    assert good[2] == 0
-    assert good[0].startswith("metrics:\n  dice ")
