@@ -6,7 +6,13 @@
 
 The first trains on normal pixels of synthetic scenes and tests on others: no file is needed. The
 second is unsupervised, as RX is: it trains on all pixels of a scene, without a label, and scores
-the same scene. The third does that for each .mat scene of a folder, five seeds each.
+the same scene. The third does that for each .mat scene of a folder, five seeds each, and prints
+the areas under the ROC curve beside those of RX, PCA and LAD. A run takes 3 s on 2 CPU cores.
+
+Expect (jax 0.10.2, CPU), on four scenes of the Airport-Beach-Urban set and HYDICE urban in two
+versions: .964 on average for one-class and .964 for RX, which is better on four of the six; .973
+for RX with Ledoit-Wolf shrinkage, .905 for soft-boundary. No run collapses. The table is in
+experiments/results/svdd-2-core-cpu.md. On the synthetic scenes both losses reach about .99.
 """
 
 import sys

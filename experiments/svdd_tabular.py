@@ -5,7 +5,13 @@
 
 The first is one comparison. The second makes one for each .npz table (`X`, `y`) of a folder and
 prints the areas under the ROC curve beside those of detectors that are fitted to the same rows,
-of scikit-learn where that is installed, with PyOD's settings.
+of scikit-learn where that is installed, with PyOD's settings. A run takes a second or two on 2
+CPU cores.
+
+Expect (jax 0.10.2, CPU), on eight tables of ADBench: .920 on average for one-class and .923 for
+soft-boundary; OC-SVM .869, of z-scores .916; isolation forest .914; RX .920. Deep SVDD is ahead
+on ionosphere and satellite, and behind on pima, thyroid and cardio. The table is in
+experiments/results/svdd-2-core-cpu.md.
 """
 
 import sys

@@ -211,7 +211,7 @@ class Predicted(NamedTuple):
 
     labels: jax.Array
     scores: jax.Array | None
-    selector_weights: jax.Array | None
+    selector_weights: jax.Array | None = None
 
 
 def predicted(outputs: Mapping[str, jax.Array]) -> Predicted:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lossbench._names import load_file
 from lossbench.bench import results
 from lossbench.bench.compare import compare
 from lossbench.bench.plan import make_plan
@@ -185,3 +186,53 @@ def test_compare_vessels_runs_on_real_data(tmp_path):
     assert len(run.cases) == 2
     assert len({name[:2] for name in run.cases}) == 1  # both eyes of a child
     assert np.isfinite(run.score("dice"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if config_of(f)["data"]["name"] == "scenes"], ids=lambda f: f.stem
+)
+def test_it_runs_on_synthetic_scenes(file, tmp_path):
+    sizes = {"size": (16, 16), "train": 2, "validation": 1, "test": 1}
+    ends_well(shrunk(config_of(file), **sizes), tmp_path)
+
+
+@pytest.mark.long
+def test_svdd_mnist_runs_on_digits(tmp_path):
+    folder = DATA / "mnist"
+    if not folder.is_dir():
+        pytest.skip("mnist is not under LOSSBENCH_DATA")
+    config = config_of(FOLDER / "svdd_mnist.py")
+    ends_well(shrunk(config, path=str(folder), train=8, validation=4, test=100), tmp_path)
+    for run in results.load(tmp_path).runs:
+        assert run.test["roc_auc"].per_case.shape == (1, 1)
+        assert 0 <= run.score("roc_auc") <= 1
+
+
+@pytest.fixture
+def of_tables(monkeypatch):
+    """The file of svdd_tabular, as `python experiments/svdd_tabular.py` runs it."""
+    return load_file(FOLDER / "svdd_tabular.py")
+
+
+@pytest.mark.long
+def test_svdd_tabular_puts_fitted_detectors_beside(tmp_path, monkeypatch, of_tables):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 6 == 0
+    np.savez("easy.npz", X=rng.normal(size=(60, 4)) + 6 * labels[:, None], y=labels.astype(int))
+    whole = of_tables.get_config()
+    monkeypatch.setattr(of_tables, "get_config", lambda: shrunk(whole, rows=8))
+    of_tables.main(".")
+    head, _, row, mean = Path("runs/svdd_tabular/table.md").read_text().splitlines()
+    assert head.startswith("| data | one_class | soft_boundary |")
+    areas = dict(zip(head.split(" | "), row.split(" | "), strict=True))
+    assert areas["| data"] == "| easy"
+    assert float(areas["RX"]) == 1.0
+    assert areas["runs not completed |"] == "0 |"
+    assert mean.startswith("| mean |")
+
+
+def test_svdd_tabular_says_where_it_looked(tmp_path, of_tables):
+    with pytest.raises(SystemExit, match=r"no \.npz table there"):
+        of_tables.main(str(tmp_path))
