@@ -5,7 +5,12 @@
 A Gumbel-softmax selector (the Concrete distribution) picks three bands while its temperature
 falls, a small network behind it finds the anomalous pixels of synthetic scenes by IoU (Jaccard)
 loss. With distinctness the mean cosine between the three rows of weights is a cost. Evaluation
-sees exactly the bands that were picked; the report draws them.
+sees exactly the bands that were picked; the report draws them. On 2 CPU cores all of it takes 3
+to 4 minutes.
+
+Expect (jax 0.10.2, CPU, five seeds): an IoU of .29 [-.10, .67] without and .52 [.17, .87] with
+distinctness, and no verdict: the bands that a run picks decide, and they differ from seed to seed
+far more than between the losses.
 """
 
 

@@ -1,6 +1,6 @@
 """The collapse of a one-class network: what tells it, and when a training had better stop.
 
-A network that maps everything to the centre has a loss of 0 and has learned nothing. Its ranking of
+A network that maps everything to the center has a loss of 0 and has learned nothing. Its ranking of
 what lies within rounding of a point may even look alright for a while, so it must be watched.
 """
 
@@ -19,7 +19,7 @@ class Spread(NamedTuple):
         spread: root of the mean variance of a component.
         effective_rank: exponential of the entropy of the covariance's eigenvalues, from 1, all on a
             line, to the number of features; 0 if they are all the same.
-        distinct: distinct distances to the centre, as a share of all.
+        distinct: distinct distances to the center, as a share of all.
     """
 
     mean: Float[Array, " features"]
@@ -34,7 +34,7 @@ class Limits(NamedTuple):
     Attributes:
         spread: least share of the spread that the embeddings had before training.
         distinct: least share of the distinct scores that there were before training.
-        drift: how far a moving centre may go, in lengths of the centre that it began as.
+        drift: how far a moving center may go, in lengths of the center that it began as.
     """
 
     spread: float = 5e-3
@@ -51,7 +51,7 @@ def spread(
 
     Args:
         embeddings: any number of them, in any shape.
-        distances: squared, to the centre.
+        distances: squared, to the center.
         where: true = counted.
 
     Example:
@@ -105,8 +105,8 @@ def collapsed(facts: Mapping[str, float], limits: Limits) -> str:
         limit = f"limit {limits.distinct:.0%}"
     elif not facts["drift"] <= limits.drift:
         return (
-            "the centre has run away: it moved by "
-            f"{facts['drift']:.2g} times its own length (limit {limits.drift:g}); a centre that "
+            "the center has run away: it moved by "
+            f"{facts['drift']:.2g} times its own length (limit {limits.drift:g}); a center that "
             "follows the network lets it shrink everything to one point. Keep it fixed "
             "(svdd.center='fixed'), or lower svdd.center_rate or the learning rate"
         )
@@ -115,6 +115,6 @@ def collapsed(facts: Mapping[str, float], limits: Limits) -> str:
     return (
         f"the embeddings have collapsed: {what}; {limit}. A network that maps everything to one "
         "point has the loss 0 and tells nothing apart. Remove biases (use_bias=False) and bounded "
-        "activations, keep the centre fixed (svdd.center='fixed'), train for fewer steps or at a "
+        "activations, keep the center fixed (svdd.center='fixed'), train for fewer steps or at a "
         "lower learning rate; svdd.monitor='warn' goes on all the same"
     )

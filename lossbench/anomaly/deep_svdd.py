@@ -25,7 +25,7 @@ class DeepSvdd:
     """A model that gives embeddings, with the sphere around them.
 
     Its outputs are the model's and "center", "radius", "nu", which the losses take; "scores", the
-    squared distance to the centre, and "threshold", the squared radius: a score above it lies
+    squared distance to the center, and "threshold", the squared radius: a score above it lies
     outside. Its variables have the collection "svdd".
 
     Attributes:
@@ -33,7 +33,7 @@ class DeepSvdd:
         options: how the sphere follows the embeddings.
         warmup_steps: during which a quantile radius counts as 0 in the loss.
         limits: where a training has collapsed.
-        checks: is given the parameters and the centre of `prepare`, and raises for a network that
+        checks: is given the parameters and the center of `prepare`, and raises for a network that
             admits the collapse (see `models.check_svdd`).
 
     Example:
@@ -193,7 +193,7 @@ class DeepSvdd:
     def prepare(self, variables: Variables, batches: Batches) -> dict[str, Any]:
         """Variables with the sphere around the embeddings of data, from a pass over it or two.
 
-        The centre is that of what the model gives as in training, before the first step.
+        The center is that of what the model gives as in training, before the first step.
 
         Args:
             variables: from `init`.
@@ -218,7 +218,7 @@ class DeepSvdd:
         found = moments.compute()
         if not np.all(np.isfinite(found.mean)):
             raise ValueError(
-                "svdd: the centre is the mean of the training data's embeddings, and that is "
+                "svdd: the center is the mean of the training data's embeddings, and that is "
                 f"{np.asarray(found.mean)}: nothing counts, or an embedding is not finite"
             )
         center = svdd_center(found.mean, eps=self.options.center_eps)
@@ -274,8 +274,8 @@ class DeepSvdd:
         Returns:
             "radius"; "outliers", how many of the batch lie outside, and "outside", their share, to
             be compared with "nu"; "spread" and "distinct", as shares of what they were before
-            training; "effective_rank" of the embeddings; "drift" of the centre since then, in its
-            own lengths; "offset" of the mean embedding from the centre, in spreads.
+            training; "effective_rank" of the embeddings; "drift" of the center since then, in its
+            own lengths; "offset" of the mean embedding from the center, in spreads.
         """
         outputs = self.apply(variables, image, where)
         sphere, first = variables["svdd"], variables["svdd"]["first"]

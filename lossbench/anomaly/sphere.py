@@ -1,4 +1,4 @@
-"""The sphere of Deep SVDD: its centre, its radius, and the distances that the radius is made of."""
+"""The sphere of Deep SVDD: its center, its radius, and the distances that the radius is made of."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 def svdd_center(
     mean: Float[Array, " features"], *, eps: float | Float[Array, ""] = 0.1
 ) -> Float[Array, " features"]:
-    r"""The centre of the sphere: the mean embedding, its components pushed away from 0.
+    r"""The center of the sphere: the mean embedding, its components pushed away from 0.
 
     .. math::
         c_i = m_i \text{ if } |m_i| \ge \epsilon, \text{ else } -\epsilon \text{ if } m_i < 0,
@@ -49,7 +49,7 @@ def svdd_radius(
     d >= R^2 at least nu: the nu-property.
 
     Args:
-        distances: squared distances to the centre.
+        distances: squared distances to the center.
         nu: above 0 to 1; may be traced.
         where: true = counted.
 

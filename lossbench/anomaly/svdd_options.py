@@ -21,8 +21,8 @@ class SvddOptions:
         center: "fixed", the mean of the untrained network's embeddings over the training data; or
             "ema", which moves with the mean of each batch: it admits the collapse, and is there to
             reproduce others.
-        center_rate: share of a batch's mean in an "ema" centre.
-        center_eps: how far from 0 a component of the first centre is pushed.
+        center_rate: share of a batch's mean in an "ema" center.
+        center_eps: how far from 0 a component of the first center is pushed.
         radius: "quantile", which leaves a share nu of the last distances outside; or "learned", a
             parameter, there to reproduce others.
         initial_radius: where a learned radius begins.
@@ -32,7 +32,7 @@ class SvddOptions:
         monitor: "stop" ends a training that has collapsed, "warn" only says so.
         allow: patterns of parameters that are allowed although they admit the collapse, such as
             "*/bias".
-        pretrain_steps: steps of an autoencoder with this encoder, before the centre is taken.
+        pretrain_steps: steps of an autoencoder with this encoder, before the center is taken.
         pretrain_learning_rate: of these.
         pretrain_weight_decay: of these.
     """

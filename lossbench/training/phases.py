@@ -1,6 +1,6 @@
 """What happens before the first step of a training and after its last: passes over the data.
 
-A model that fits something to its training data, such as preprocessing or the centre of a sphere,
+A model that fits something to its training data, such as preprocessing or the center of a sphere,
 says so by `prepare` and `finish` (see `Model`). Then come the gradients.
 """
 

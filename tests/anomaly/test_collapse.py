@@ -48,7 +48,7 @@ def test_tiny_embeddings_keep_their_rank():
         ("spread", 1e-4, "their spread is 0.0001"),
         ("spread", float("nan"), "their spread is nan"),
         ("distinct", 1e-3, "0.10% are left"),
-        ("drift", 2.0, "the centre has run away"),
+        ("drift", 2.0, "the center has run away"),
     ],
 )
 def test_each_limit_has_its_sentence(fact, value, words):

@@ -1,4 +1,4 @@
-"""The centre's push and the radius's nu-property, against NumPy in float64."""
+"""The center's push and the radius's nu-property, against NumPy in float64."""
 
 import jax
 import jax.numpy as jnp

@@ -28,7 +28,8 @@ FUNCTIONS = [
     and {"where", "num_classes"} <= set(inspect.signature(getattr(metrics, name)).parameters)
     and name != "confusion_matrix"  # comes to a table of counts, and has its own tests
 ]
-STATES = sorted(metrics.STATES)
+# Those of raw scores, a ranking a case, have their own tests, too (`test_ranking_cases.py`).
+STATES = sorted(name for name, state in metrics.STATES.items() if not state.ranks_scores)
 # Those with one number for all classes together.
 NUMBERS = [name for name in STATES if issubclass(metrics.STATES[name], NumberStream)]
 # Those that have a value wherever a pixel is counted.
@@ -71,7 +72,8 @@ def test_every_state_is_public_and_belongs_to_a_function():
     classes = {x.__name__ for x in streams if hasattr(x, "update")}
     assert {state.__name__ for state in metrics.STATES.values()} == classes
     for name, state in metrics.STATES.items():
-        assert state.__name__.lower() == name.replace("_", ""), name
+        of_cases = "ofcases" if state.ranks_scores else ""
+        assert state.__name__.lower() == name.replace("_", "") + of_cases, name
     for name in STATES:
         assert metrics.get(name) is metrics.STATES[name]
         assert inspect.isfunction(public[name])
@@ -260,8 +262,10 @@ def test_a_state_is_a_pytree_of_arrays_that_nothing_changes(state):
 
 def test_jit_can_tell_every_state_from_every_other():
     """JAX compares dataclasses by their static fields alone: two that agree share a program."""
-    assert {state.name for state in metrics.STATES.values()} == set(STATES)
-    structures = [jax.tree.structure(empty_of(state)) for state in metrics.STATES.values()]
+    states = list(metrics.STATES.values())
+    assert {state.name for state in states if not state.ranks_scores} == set(STATES)
+    assert len({state.name for state in states}) == len(states)
+    structures = [jax.tree.structure(empty_of(metrics.STATES[name])) for name in STATES]
     for first, second in itertools.combinations(structures, 2):
         assert first != second
 

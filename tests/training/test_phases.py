@@ -107,7 +107,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(program, data, tmp_path, sam
     assert whole.history["collapse"] == again.history["collapse"]
     assert [row["step"] for row in whole.history["collapse"]] == [2, 4, 6, 8]
     assert whole.best_step == 8
-    # What was fitted is not trained; the centre stays, the radius is that of the end.
+    # What was fitted is not trained; the center stays, the radius is that of the end.
     start = prepare(
         program, program.init(stream_key(1, "init"), first_of(program, data)), data.train
     )
@@ -155,7 +155,7 @@ def test_patience_needs_something_to_be_patient_with(data, build, tmp_path):
 
 @pytest.mark.parametrize("monitor", ["stop", "warn"])
 def test_a_collapse_ends_the_run_with_its_reason(monitor, data, build, tmp_path):
-    """Biases, a moving centre, a high rate: within some steps all embeddings are one point."""
+    """Biases, a moving center, a high rate: within some steps all embeddings are one point."""
     model = DeepSvdd(
         SVDDEncoder(features=(8, 4), use_bias=True),
         SvddOptions(center="ema", center_rate=0.5, monitor=monitor, recent=64),
