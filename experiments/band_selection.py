@@ -9,8 +9,8 @@ sees exactly the bands that were picked; the report draws them. On 2 CPU cores a
 to 4 minutes.
 
 Expect (jax 0.10.2, CPU, five seeds): an IoU of .29 [-.10, .67] without and .52 [.17, .87] with
-distinctness, and no verdict: the bands that a run picks decide, and they differ from seed to seed
-far more than between the losses.
+distinctness, and no verdict: of five runs, three without and one with distinctness found next to
+nothing, and the others reached .6 to .7 under either loss.
 """
 
 

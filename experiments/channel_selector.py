@@ -8,8 +8,8 @@ for, as cuvis-ai has it, and with the entropy made low, which asks for few bands
 the learned weights. On 2 CPU cores all of it takes 3 to 4 minutes.
 
 Expect (jax 0.10.2, CPU, five seeds): no difference that can be told. Average precision .9946 for
-cross entropy alone, .9937 with entropy and diversity, .9966 with few bands (+.0020 [+.0002, +.0037],
-p = .08 with two comparisons).
+cross entropy alone, .9937 with entropy and diversity, .9966 with few bands (+.0020 [+.0002,
++.0037], p = .08 with two comparisons).
 """
 
 
