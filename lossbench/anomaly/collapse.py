@@ -108,7 +108,8 @@ def collapsed(facts: Mapping[str, float], limits: Limits) -> str:
             "the center has run away: it moved by "
             f"{facts['drift']:.2g} times its own length (limit {limits.drift:g}); a center that "
             "follows the network lets it shrink everything to one point. Keep it fixed "
-            "(svdd.center='fixed'), or lower svdd.center_rate or the learning rate"
+            "(svdd.center='fixed'), or lower svdd.center_rate or the learning rate; "
+            "svdd.monitor='warn' goes on all the same"
         )
     else:
         return ""

@@ -12,12 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lossbench.anomaly.collapse import Limits, collapsed, spread
+from lossbench.anomaly.collapse import Limits, Spread, collapsed, spread
 from lossbench.anomaly.preprocessed import Batches, Variables
 from lossbench.anomaly.sphere import Recent, svdd_center, svdd_radius
 from lossbench.anomaly.statistics import Moments
 from lossbench.anomaly.svdd_options import SvddOptions
 from lossbench.losses import learned_radius, svdd_distance
+
+# Fewer embeddings than this tell nothing of a collapse.
+LEAST = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,8 +100,9 @@ class DeepSvdd:
             | {"distinct": zero + 1},
         }
         if self.options.radius == "learned":
-            # softplus(10 r) / 10 is the radius.
-            raw = np.log(np.expm1(10 * self.options.initial_radius)) / 10
+            # softplus(10 r) / 10 is the radius; solved for r without an overflow.
+            first = self.options.initial_radius
+            raw = first + np.log(-np.expm1(-10 * first)) / 10
             sphere = {"radius": jnp.full((), raw, jnp.float32)}
             variables["params"] = {**variables["params"], "svdd": sphere}
         return variables
@@ -128,7 +132,9 @@ class DeepSvdd:
             "radius": radius,
             "nu": jnp.float32(self.options.nu),
             "scores": scores,
-            "threshold": threshold * threshold,
+            # A little above: scores of one and the same input differ in their last bits from one
+            # program to another, and none of those that the radius is made of may be outside.
+            "threshold": threshold * threshold * (1 + 2e-6),
         }
         if not mutable:
             return outputs
@@ -211,11 +217,10 @@ class DeepSvdd:
             params = {**variables["params"], **found.pop("params")}
             variables = {**variables, **found, "params": params}
         features = variables["svdd"]["center"].shape[0]
-        moments = Moments.empty(features)
-        embed, look = jax.jit(self._embeddings), jax.jit(self._first)
+        moments, embed = Moments.empty(features), jax.jit(self._embeddings)
         for batch in batches():
             moments = moments.update(*embed(variables, batch["image"], batch.get("where")))
-        found = moments.compute()
+        found = moments.compute(ddof=0)
         if not np.all(np.isfinite(found.mean)):
             raise ValueError(
                 "svdd: the center is the mean of the training data's embeddings, and that is "
@@ -224,9 +229,12 @@ class DeepSvdd:
         center = svdd_center(found.mean, eps=self.options.center_eps)
         if self.checks is not None:
             self.checks(variables["params"], center)
-        first = next(iter(batches()))
         sphere = {**variables["svdd"], "center": center}
-        sphere["first"] = look({**variables, "svdd": sphere}, first["image"], first.get("where"))
+        sphere["first"] = {
+            "center": jnp.copy(center),  # a donated buffer may not appear twice
+            "spread": jnp.sqrt(jnp.mean(found.variance)),
+            "distinct": self._distinct({**variables, "svdd": sphere}, batches),
+        }
         return self.finish({**variables, "svdd": sphere}, batches)
 
     def finish(self, variables: Variables, batches: Batches) -> dict[str, Any]:
@@ -254,17 +262,22 @@ class DeepSvdd:
         outputs, _ = self._inner(variables, *read, mutable=True, rngs=None)
         return outputs["embeddings"], where
 
-    def _first(
+    def _distinct(self, variables: Variables, batches: Batches) -> jax.Array:
+        """The share of distinct scores of the first batch of which enough count to tell."""
+        look = jax.jit(self._spread)
+        for batch in batches():
+            where = batch.get("where")
+            found, counted = look(variables, batch["image"], where)
+            if counted >= LEAST:
+                return found.distinct
+        return jnp.ones(())
+
+    def _spread(
         self, variables: Variables, image: jax.Array, where: jax.Array | None
-    ) -> dict[str, jax.Array]:
-        """What the monitor compares with."""
+    ) -> tuple[Spread, jax.Array]:
         outputs = self.apply(variables, image, where)
-        found = spread(outputs["embeddings"], outputs["scores"], where)
-        return {
-            "center": variables["svdd"]["center"],
-            "spread": found.spread,
-            "distinct": found.distinct,
-        }
+        counted = jnp.ones(outputs["scores"].shape, bool) if where is None else where
+        return spread(outputs["embeddings"], outputs["scores"], counted), jnp.sum(counted)
 
     def examine(
         self, variables: Variables, image: jax.Array, where: jax.Array | None = None
@@ -272,10 +285,11 @@ class DeepSvdd:
         """What a training logs of the sphere, as scalars.
 
         Returns:
-            "radius"; "outliers", how many of the batch lie outside, and "outside", their share, to
-            be compared with "nu"; "spread" and "distinct", as shares of what they were before
-            training; "effective_rank" of the embeddings; "drift" of the center since then, in its
-            own lengths; "offset" of the mean embedding from the center, in spreads.
+            "radius"; "outliers", how many of the batch lie outside, and "outside", their share of
+            those "counted", to be compared with "nu"; "spread" and "distinct", as shares of what
+            they were before training; "effective_rank" of the embeddings; "drift" of the center
+            since then, in its own lengths; "offset" of the mean embedding from the center, in
+            spreads.
         """
         outputs = self.apply(variables, image, where)
         sphere, first = variables["svdd"], variables["svdd"]["first"]
@@ -286,6 +300,7 @@ class DeepSvdd:
         return {
             "radius": jnp.sqrt(outputs["threshold"]),
             "outliers": outliers,
+            "counted": jnp.sum(counted),
             "outside": outliers / jnp.maximum(jnp.sum(counted), 1),
             "nu": outputs["nu"],
             "spread": found.spread / jnp.maximum(first["spread"], 1e-30),
@@ -298,8 +313,8 @@ class DeepSvdd:
         }
 
     def alarm(self, facts: Mapping[str, float]) -> str:
-        """Why a training with these facts has collapsed; empty if it has not."""
-        return collapsed(facts, self.limits)
+        """Why a training with these facts has collapsed; empty if it has not, or too few count."""
+        return collapsed(facts, self.limits) if facts["counted"] >= LEAST else ""
 
     @property
     def stops(self) -> bool:

@@ -57,6 +57,11 @@ class Preprocessed:
     def apply(self, variables: Variables, image: jax.Array, *others: Any, **options: Any) -> Any:
         """The outputs; and with `mutable=`, as in training, the collections after it."""
         arrays, inner = self._parts(variables)
+        named = dict(zip(self.reads[1:], others, strict=False))
+        if named.get("where") is not None:
+            # What does not count must not reach the gradient of arrays that are trained.
+            counted = over_pixels(image, named["where"])[..., None]
+            image = jnp.where(counted, image, jnp.zeros((), image.dtype))
         image = self.pipeline.apply(arrays, image)
         found = self.model.apply(inner, image, *others, **options)
         if options.get("mutable"):
@@ -69,7 +74,7 @@ class Preprocessed:
 
         def pixels() -> Iterable[tuple[Any, Any]]:
             for batch in batches():
-                yield batch["image"], _over_pixels(batch)
+                yield batch["image"], over_pixels(batch["image"], batch.get("where"))
 
         arrays = self.pipeline.fit(pixels)
         _, inner = self._parts(variables)
@@ -90,9 +95,9 @@ class Preprocessed:
         return arrays, {**variables, "params": params}
 
 
-def _over_pixels(batch: Mapping[str, Any]) -> Any:
+def over_pixels(image: jax.Array, where: Any) -> Any:
     """What counts, pixel by pixel, also where one number says it of a whole image."""
-    where, shape = batch.get("where"), batch["image"].shape[:-1]
+    shape = image.shape[:-1]
     if where is None or where.shape == shape:
         return where
     return jnp.broadcast_to(where.reshape(*where.shape, *[1] * (len(shape) - where.ndim)), shape)

@@ -70,8 +70,8 @@ def svdd_radius(
     flat = distances.reshape(-1).astype(jnp.float32)
     counted = jnp.ones(flat.shape, bool) if where is None else where.reshape(-1)
     n = jnp.sum(counted)
-    # A share such as .05 is not exact in binary: 5 of 100 must stay 5.
-    outside = jnp.floor(nu * n * (1 + 1e-6)).astype(jnp.int32)
+    # A share such as .05 is not exact in binary: 5 of 100 must stay 5, and no more of millions.
+    outside = jnp.floor(nu * n + jnp.minimum(1e-6 * nu * n, 0.01)).astype(jnp.int32)
     rising = jnp.sort(jnp.where(counted, flat, jnp.inf))
     square = jnp.take(rising, jnp.maximum(n - outside, 1) - 1, mode="clip")
     radius = jnp.sqrt(square)
@@ -109,14 +109,17 @@ class Recent(NamedTuple):
         flat = jax.lax.stop_gradient(distances).reshape(-1).astype(jnp.float32)
         size = self.distances.shape[0]
         counted = jnp.ones(flat.shape, bool) if where is None else where.reshape(-1)
-        rank = jnp.cumsum(counted.astype(jnp.int32)) - 1
-        total = rank[-1] + 1
-        stride = jnp.maximum((total + size - 1) // size, 1)
-        kept = counted & (rank % stride == 0)
-        # What is not kept is written nowhere.
-        slots = jnp.where(kept, (self.seen + rank // stride) % size, size)
-        written = self.distances.at[slots].set(flat, mode="drop")
-        seen = self.seen + jnp.sum(kept, dtype=jnp.int32)
+        ranks = jnp.cumsum(counted.astype(jnp.int32))
+        total = ranks[-1]
+        # By the golden ratio: evenly spread, and in step with no row or column of an image.
+        order = jnp.arange(size)
+        spread = jnp.floor(jnp.mod(order * 0.618034, 1.0) * total).astype(jnp.int32)
+        chosen = jnp.where(total <= size, order, jnp.minimum(spread, total - 1))
+        values = jnp.take(flat, jnp.searchsorted(ranks, chosen + 1), mode="clip")
+        # What is more than there is, is written nowhere.
+        slots = jnp.where(order < total, (self.seen + order) % size, size)
+        written = self.distances.at[slots].set(values, mode="drop")
+        seen = self.seen + jnp.minimum(total, size)
         # The place in the ring stays, and so does whether it is full; the count cannot overflow.
         return Recent(written, jnp.where(seen >= 2 * size, seen - size, seen))
 

@@ -20,7 +20,7 @@ class SvddOptions:
             `svdd_soft_boundary` takes it, too.
         center: "fixed", the mean of the untrained network's embeddings over the training data; or
             "ema", which moves with the mean of each batch: it admits the collapse, and is there to
-            reproduce others.
+            reproduce others. It moves after the loss of a step, that of cuvis-ai before it.
         center_rate: share of a batch's mean in an "ema" center.
         center_eps: how far from 0 a component of the first center is pushed.
         radius: "quantile", which leaves a share nu of the last distances outside; or "learned", a
@@ -93,7 +93,12 @@ class SvddOptions:
                 raise unknown("option of svdd", name, types)
             if types[name] is float and type(value) is int:
                 value = float(value)
-            if types[name] is tuple and isinstance(value, list):
+            if name == "allow":
+                value = (value,) if isinstance(value, str) else value
+                if not isinstance(value, list | tuple) or not all(
+                    isinstance(v, str) for v in value
+                ):
+                    raise ValueError(f"svdd.allow: expected a list of patterns, got {value!r}")
                 value = tuple(value)
             if not isinstance(value, types[name]) or isinstance(value, bool):
                 raise ValueError(f"svdd.{name}: expected {types[name].__name__}, got {value!r}")

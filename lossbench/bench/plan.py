@@ -209,6 +209,8 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
     select = config.get("select") or ("last" if any(svdd.values()) else metric)
     if select not in (*measured, "loss", "last"):
         raise unknown("select", select, (*measured, "loss", "last"))
+    if select == "last":
+        _check_last(losses, train)
     options = dict(config["data"])
     if "name" not in options:
         raise ValueError(f"data: 'name' is missing; there are: {', '.join(data.SOURCES)}")
@@ -238,6 +240,22 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
     return Plan(filled, losses, seeds, measured, metric, baseline, train, select, svdd)
 
 
+def _check_last(losses: Mapping[str, Mapping[str, Any]], train: TrainOptions) -> None:
+    """Raises a ValueError for options that need a validation to go by where none is to choose."""
+    if train.early_stopping_patience:
+        raise ValueError(
+            "train.early_stopping_patience: there is nothing to be patient with if the last "
+            "checkpoint is selected; let select be 'loss' or a metric, whose labels then choose"
+        )
+    for name, objective in losses.items():
+        for term in Objective.from_config(objective).terms.values():
+            if train.plateau_patience and "labels" in inspect.signature(term.loss).parameters:
+                raise ValueError(
+                    f"train.plateau_patience: the loss of {name!r} reads labels, so that the rule "
+                    "would follow those of the validation data; let select be 'loss' to allow it"
+                )
+
+
 def _svdd(name: str, objective: Mapping[str, Any], config: Any) -> SvddOptions | None:
     """The options of the sphere under a loss; None if nothing asks for one.
 
@@ -247,7 +265,11 @@ def _svdd(name: str, objective: Mapping[str, Any], config: Any) -> SvddOptions |
     wanted = [term for term in terms if "center" in inspect.signature(term.loss).parameters]
     if config is None and not wanted:
         return None
-    shares = {float(term.options["nu"]) for term in wanted if "nu" in term.options}
+    given = [term.options["nu"] for term in wanted if "nu" in term.options]
+    for nu in given:
+        if not isinstance(nu, int | float) or isinstance(nu, bool):
+            raise ValueError(f"losses.{name}: nu: expected a number, got {nu!r}")
+    shares = {float(nu) for nu in given}
     if len(shares) > 1:
         raise ValueError(f"losses.{name}: one sphere has one nu, got {sorted(shares)}")
     return SvddOptions.from_config({**(config or {}), **({"nu": shares.pop()} if shares else {})})

@@ -99,7 +99,11 @@ def execute(
 
 
 def _warnings(history: Mapping[str, Any], program: Any) -> list[str]:
-    return [*dead_terms(history["probes"]), *warnings_of(history, program.objective)]
+    alarms = []
+    if program.examine is not None:
+        rows = ((row["step"], program.model.alarm(row)) for row in history["collapse"])
+        alarms = [f"step {step}: {text}" for step, text in rows if text][:1]
+    return [*dead_terms(history["probes"]), *warnings_of(history, program.objective), *alarms]
 
 
 def _augmentation(plan: Plan, dataset: Dataset) -> Any:

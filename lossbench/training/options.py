@@ -83,6 +83,12 @@ class TrainOptions:
             raise ValueError(
                 f"train.warmup_steps: {self.warmup_steps} leaves nothing of {self.steps} steps"
             )
+        for pattern, step in self.trainable:
+            if step >= self.steps:
+                raise ValueError(
+                    f"train.trainable: {pattern!r} from step {step} on, but there are only "
+                    f"{self.steps} steps"
+                )
         for name in ("ema_decay", "momentum", "plateau_factor"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"train.{name}: expected less than 1, got {getattr(self, name)}")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from lossbench import losses
-from lossbench.anomaly.preprocessed import Batches
+from lossbench.anomaly.preprocessed import Batches, over_pixels
 from lossbench.anomaly.svdd_options import SvddOptions
 from lossbench.models import SVDDAutoencoder, SVDDEncoder, encoder_variables
 from lossbench.training.state import inputs
@@ -72,7 +72,9 @@ class Pretrained:
                     {"params": params, **others}, batch, model=autoencoder
                 )
                 value = losses.reconstruction(
-                    outputs["reconstructed"], batch["image"], where=batch.get("where")
+                    outputs["reconstructed"],
+                    batch["image"],
+                    where=over_pixels(batch["image"], batch.get("where")),
                 )
                 return jnp.mean(value), after
 

@@ -184,7 +184,9 @@ def build_program(
         ),
         model=model,
         gramian=jax.jit(
-            functools.partial(term_gramian, model=model, objective=objective),
+            functools.partial(
+                term_gramian, model=model, objective=objective, trainable=options.trainable
+            ),
             out_shardings=replicated,
         ),
         examine=_examine(model),

@@ -128,11 +128,12 @@ def step_key(state: TrainState) -> jax.Array | None:
 
 
 def term_gramian(
-    state: TrainState, batch: Batch, *, model: Model, objective: Objective
+    state: TrainState, batch: Batch, *, model: Model, objective: Objective, trainable: Table = ()
 ) -> jax.Array:
     """Inner products of the gradients of the terms, each times its own weight, on one batch."""
 
     def terms(params: Any) -> list[jax.Array]:
+        params = hold(params, trainable, getattr(model, "held", ()))
         variables = {"params": params, **state.model_state}
         outputs, _ = apply_in_training(variables, batch, model=model, key=step_key(state))
         value = objective(namespace(batch, outputs), state.step)

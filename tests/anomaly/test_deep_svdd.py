@@ -146,22 +146,41 @@ def test_a_model_without_embeddings_is_refused():
         DeepSvdd(Logits()).init(jax.random.key(0), jnp.ones((1, 3)))
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"nu": 0.0}, "svdd.nu: expected a share above 0"),
-        ({"center": "moving"}, "svdd.center"),
-        ({"recent": 5, "nu": 0.1}, "svdd.recent: .* at least 10"),
-        ({"center_rate": 0.0}, "svdd.center_rate: expected above 0 to 1"),
-        ({"warmup": 1.0}, "svdd.warmup"),
-        ({"nuu": 0.1}, "unknown option of svdd 'nuu'; did you mean 'nu'"),
-        ({"nu": "0.1"}, "svdd.nu: expected float"),
-        ({"update_every": True}, "svdd.update_every: expected int"),
-    ],
-)
-def test_options_say_what_is_allowed(options, words):
-    with pytest.raises(ValueError, match=words):
-        SvddOptions.from_config(options)
+@pytest.mark.parametrize("radius", [1e-3, 0.1, 5.0, 100.0])
+def test_a_learned_radius_begins_where_it_was_told_to(radius):
+    detector, variables = prepared(radius="learned", initial_radius=radius)
+    np.testing.assert_allclose(detector.apply(variables, PIXELS)["radius"], radius, rtol=1e-4)
+
+
+def test_equal_inputs_lie_inside_whatever_the_program():
+    """All embeddings are the same but for their last bits: a constant scene flags nothing."""
+    detector = DeepSvdd(SVDDEncoder(features=(8, 4)))
+    scene = jnp.broadcast_to(PIXELS[:1, :1], (1, 50, 5))
+    variables = detector.init(jax.random.key(2), scene)
+    variables = detector.prepare(variables, lambda: [{"image": scene}])
+    for apply in (detector.apply, jax.jit(detector.apply)):
+        outputs = apply(variables, scene)
+        assert not (outputs["scores"] > outputs["threshold"]).any()
+
+
+def test_too_few_embeddings_tell_nothing(plain):
+    detector, variables = plain
+    for counted in (0, 1, 7):
+        where = jnp.arange(100).reshape(2, 50) < counted
+        assert detector.alarm(detector.examine(variables, PIXELS, where)) == ""
+
+
+def test_the_monitor_compares_with_embeddings_as_in_training():
+    """Of a network with batch normalization the running statistics are still 0 and 1."""
+    model = SVDDEncoder(features=(8, 4), normalization="batch_no_affine")
+    detector = DeepSvdd(model)
+    variables = detector.init(jax.random.key(2), 0.01 * PIXELS, WHERE)
+    variables = detector.prepare(variables, lambda: [{"image": 0.01 * PIXELS, "where": WHERE}])
+    inner = {k: v for k, v in variables.items() if k != "svdd"}
+    outputs, _ = model.apply(inner, 0.01 * PIXELS, WHERE, mutable=["batch_stats"])
+    kept = np.asarray(outputs["embeddings"], np.float64)[np.asarray(WHERE)]
+    expected = np.sqrt(kept.var(0).mean())
+    np.testing.assert_allclose(variables["svdd"]["first"]["spread"], expected, rtol=1e-4)
 
 
 def test_an_empty_set_or_nan_has_no_centre():

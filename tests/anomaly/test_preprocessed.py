@@ -80,3 +80,15 @@ def test_one_number_an_image_says_it_of_all_its_pixels():
     found = model.prepare(variables, lambda: [batch])["params"]["preprocessing"]["z_score"]
     kept = np.asarray(IMAGES, np.float64)[[0, 2]].reshape(-1, 4)
     np.testing.assert_allclose(found["mean"], kept.mean(0), rtol=1e-5)
+
+
+def test_what_does_not_count_reaches_no_gradient_of_the_arrays(fitted):
+    model, _, variables = fitted
+    spoiled = jnp.where(WHERE[..., None], IMAGES, jnp.nan)
+
+    def total(params):
+        outputs = model.apply({**variables, "params": params}, spoiled, WHERE)
+        return jnp.sum(jnp.where(WHERE[..., None], outputs["logits"], 0))
+
+    gradient = jax.grad(total)(variables["params"])
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))

@@ -54,10 +54,31 @@ def test_the_ring_holds_the_last_distances():
 
 def test_of_a_large_batch_evenly_spread_distances_are_kept():
     values = jnp.arange(1000.0)
-    where = values % 2 == 0  # 500 count, for a ring of 64: every eighth of them
+    where = values % 2 == 0  # 500 count, for a ring of 64
     state = Recent.empty(64).add(values, where)
-    held = np.asarray(state.distances)[np.asarray(state.full)]
-    assert np.array_equal(np.sort(held), np.arange(0, 1000, 16))
+    held = np.asarray(state.distances)
+    assert state.full.all()
+    assert (held % 2 == 0).all()
+    assert np.histogram(held, bins=8, range=(0, 1000))[0].tolist() == pytest.approx([8] * 8, abs=1)
+
+
+@pytest.mark.parametrize("stripes", [2, 3, 4, 5, 8])
+def test_what_is_kept_is_in_step_with_no_stripes_of_an_image(stripes):
+    striped = jnp.broadcast_to((jnp.arange(120) % stripes == 0).astype(jnp.float32), (100, 120))
+    state = Recent.empty(1000).add(striped)
+    assert np.mean(state.distances) == pytest.approx(1 / stripes, abs=0.03)
+
+
+def test_a_batch_just_larger_than_the_ring_fills_it():
+    state = Recent.empty(100).add(jnp.arange(101.0))
+    assert state.full.all()
+    assert len(np.unique(state.distances)) > 70
+
+
+def test_of_millions_no_distance_too_many_lies_outside():
+    distances = jnp.arange(5_000_000, dtype=jnp.float32)
+    square = np.float32(svdd_radius(distances, nu=0.5)) ** 2
+    assert int(jnp.sum(distances > square * (1 + 2e-7))) <= 2_500_000
 
 
 def test_the_count_never_overflows():

@@ -9,6 +9,7 @@ def test_the_defaults_are_the_papers():
     options = SvddOptions()
     assert (options.center, options.radius, options.center_eps) == ("fixed", "quantile", 0.1)
     assert SvddOptions.from_config({}) == options
+    assert SvddOptions.from_config({"allow": "*/bias"}).allow == ("*/bias",)
     assert SvddOptions.from_config({"nu": 1, "allow": ["*/bias"]}) == SvddOptions(
         nu=1.0, allow=("*/bias",)
     )
@@ -32,6 +33,7 @@ def test_the_defaults_are_the_papers():
         ({"pretrain_weight_decay": -1.0}, "svdd.pretrain_weight_decay"),
         ({"nuu": 0.1}, "unknown option of svdd 'nuu'; did you mean 'nu'"),
         ({"nu": "0.1"}, "svdd.nu: expected float"),
+        ({"allow": [1]}, "svdd.allow: expected a list of patterns"),
         ({"update_every": True}, "svdd.update_every: expected int"),
     ],
 )

@@ -276,3 +276,70 @@ def test_a_seed_is_tested_on_its_fold():
     assert not set(first.test.names) & set(second.test.names)
     one = make_plan(CONFIG)
     assert one.dataset(0).test.names == one.dataset(1).test.names
+
+
+SPHERE = {
+    **CONFIG,
+    "data": {"name": "scenes"},
+    "model": {"name": "svdd_encoder"},
+    "preprocess": {"z_score": {}},
+    "losses": {
+        "one": {"terms": {"svdd_one_class": {}}},
+        "narrow": {"terms": {"svdd_soft_boundary": {"nu": 0.02}}},
+        "sad": {"terms": {"deep_sad": {}}},
+    },
+    "svdd": {"nu": 0.2},
+    "metrics": ("roc_auc", "iou"),
+}
+
+
+def test_a_loss_that_needs_a_center_has_a_sphere_and_its_own_nu():
+    plan = make_plan(SPHERE)
+    assert {name: sphere.nu for name, sphere in plan.svdd.items()} == {
+        "one": 0.2,
+        "narrow": 0.02,
+        "sad": 0.2,
+    }
+    assert make_plan(CONFIG).svdd == {"plain": None, "mixed": None}
+    without = {k: v for k, v in SPHERE.items() if k != "svdd"}
+    assert make_plan(without).svdd["one"].nu == 0.1
+    different = [ids(changed(path, value, SPHERE)) for path, value in CHANGES]
+    for one in different:
+        assert not set(one) & set(ids(SPHERE))
+
+
+CHANGES = [
+    ("svdd.center_eps", 0.2),
+    ("preprocess.unit_norm", {}),
+    ("select", "loss"),
+    ("train.trainable", ["dense_0/*"]),
+]
+
+
+def test_no_label_selects_unless_told():
+    assert make_plan(CONFIG).select == "dice"
+    assert make_plan(SPHERE).select == "last"
+    assert make_plan({**SPHERE, "select": "roc_auc"}).select == "roc_auc"
+    with pytest.raises(ValueError, match="unknown select 'lost'; did you mean 'loss'"):
+        make_plan({**SPHERE, "select": "lost"})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("train.early_stopping_patience", 2, "nothing to be patient with if the last"),
+        ("train.plateau_patience", 2, "the loss of 'sad' reads labels"),
+        ("svdd.nuu", 0.1, "unknown option of svdd 'nuu'; did you mean 'nu'"),
+        ("losses.one", {"terms": {"svdd_soft_boundary": {"nu": "a"}}}, "losses.one: .*nu"),
+        ("train.trainable", {"dense_0/*": 10}, "there are only 10 steps"),
+    ],
+)
+def test_what_a_sphere_cannot_be_trained_by_is_refused(path, value, words):
+    with pytest.raises(ValueError, match=words):
+        make_plan(changed(path, value, SPHERE))
+
+
+def test_a_validation_that_may_choose_may_also_stop():
+    told = {**SPHERE, "select": "loss"}
+    assert make_plan(changed("train.early_stopping_patience", 2, told)).select == "loss"
+    assert make_plan(changed("train.plateau_patience", 2, told)).train.plateau_patience == 2

@@ -65,3 +65,16 @@ def test_an_error_that_is_not_finite_ends_it():
     variables = model.init(jax.random.key(0), ROWS)
     with pytest.raises(ValueError, match=r"lower svdd.pretrain_learning_rate"):
         model.prepare(variables, lambda: [{"image": ROWS * jnp.inf}])
+
+
+def test_images_with_one_label_each_are_pretrained_too():
+    """As digits are: one `where` an image, and an encoder of whole images."""
+    encoder = SVDDEncoder("lenet", channels=(2,), features=(3,))
+    images = jax.random.normal(jax.random.key(0), (4, 8, 8, 1))
+    where = jnp.array([True, True, False, True])
+    model = Pretrained(encoder, SvddOptions(pretrain_steps=2))
+    variables = model.init(jax.random.key(1), images, where)
+    after = model.prepare(variables, lambda: [{"image": images, "where": where}])
+    spoiled = jnp.where(where[:, None, None, None], images, 7.0)
+    assert same(after, model.prepare(variables, lambda: [{"image": spoiled, "where": where}]))
+    assert not same(after, variables)
