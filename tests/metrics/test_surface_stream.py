@@ -179,4 +179,6 @@ def test_which_way_is_better_and_in_what_unit():
         "cl_dice": (True, False),
         **dict.fromkeys(("precision", "recall", "specificity", "f_beta", "mcc"), (True, False)),
         **dict.fromkeys(("accuracy", "cohen_kappa", "generalized_dice"), (True, False)),
+        **dict.fromkeys(("roc_auc", "average_precision", "f1_max", "partial_auc"), (True, False)),
+        "fpr_at_tpr": (False, False),
     }
