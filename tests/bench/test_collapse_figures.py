@@ -66,8 +66,8 @@ def test_the_first_step_beyond_counts_and_what_is_not_defined_is_beyond():
 def test_each_quantity_is_drawn_with_its_level(name, count):
     runs = {"a": [columns_of(rows(0.01, count)), columns_of(rows(2.0, count))], "b": []}
     figure = collapse_curve(name, runs)
-    level = {"effective_rank": "a line", "outside": "ν = 0.1", "drift": "limit 1"}
-    level |= {"spread": "limit 0.001", "distinct": "limit 0.01"}
+    level = {"effective_rank": "a line", "outside": "ν = 0.1", "drift": "limit 0.5"}
+    level |= {"spread": "limit 0.005", "distinct": "limit 0.01"}
     assert name not in level or level[name] in texts(figure)
     assert not any("mathdefault" in text for text in texts(figure) if text)
     low, high = figure.axes[0].get_ylim()
