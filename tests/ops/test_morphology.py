@@ -127,8 +127,10 @@ def test_empty_full_and_one_pixel_masks(space):
 MASKS = st.sampled_from([(1, 6), (1, 4, 5), (1, 3, 2, 4)]).flatmap(
     lambda shape: arrays.arrays(np.bool_, shape)
 )
+# XLA on the CPU takes subnormal numbers for 0, NumPy does not.
+LEVELS = st.floats(0, 1, width=32, allow_subnormal=False)
 IMAGES = st.sampled_from([(1, 6), (1, 4, 5), (1, 3, 3, 4)]).flatmap(
-    lambda shape: arrays.arrays(np.float32, shape, elements=st.floats(0, 1, width=32))
+    lambda shape: arrays.arrays(np.float32, shape, elements=LEVELS)
 )
 
 
