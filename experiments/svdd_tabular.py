@@ -10,7 +10,7 @@ CPU cores.
 
 Expect (jax 0.10.2, CPU), on eight tables of ADBench: .920 on average for one-class and .923 for
 soft-boundary; OC-SVM .869, of z-scores .916; isolation forest .914; RX .920. Deep SVDD is ahead
-on ionosphere and satellite, and behind on pima, thyroid and cardio. The table is in
+on ionosphere and satellite, and behind on pima, thyroid, cardio and wbc. The table is in
 experiments/results/svdd-2-core-cpu.md.
 """
 
