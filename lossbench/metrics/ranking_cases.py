@@ -5,7 +5,7 @@ for each case, and come to a table as the metrics of class ids do.
 """
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +19,12 @@ from lossbench.metrics._cases import (
     scores_of_all_classes,
     static,
 )
-from lossbench.metrics._ranked_stream import RankedStream
+from lossbench.metrics._ranked_stream import PlainStream, RankedStream
 from lossbench.metrics.ranking_stream import AveragePrecision, F1Max, FprAtTpr, PartialAuc, RocAuc
 
 # Not `Self`: beartype, which checks annotations in tests, takes it in classes only, not in methods.
 State = TypeVar("State", bound="RankedCases")
+Plain = TypeVar("Plain", bound="PlainCases")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,24 +127,25 @@ class RankedCases(Stream):
         return scores_of_all_classes(values, self.seen, pooled)
 
 
-@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class RocAucOfCases(RankedCases):
-    """Area under the ROC curve of the scores of each case (see `roc_auc`)."""
+class PlainCases(RankedCases):
+    """One that has no options of its own.
 
-    higher_is_better = True
+    Attributes:
+        stream: the metric of one case.
+    """
 
-    name: str = static("roc_auc_of_cases")
+    stream: ClassVar[type[PlainStream]]
 
     @classmethod
     def empty(
-        cls: type["RocAucOfCases"],
+        cls: type[Plain],
         *,
         cases: int,
         num_classes: int = 2,
         spacing: Any = None,
         bins: int = 2**16,
-    ) -> "RocAucOfCases":
+    ) -> Plain:
         """A state that has seen nothing.
 
         Args:
@@ -152,51 +154,40 @@ class RocAucOfCases(RankedCases):
             spacing: likewise.
             bins: in how many the scores of a case are counted; a power of two, at least 4.
         """
-        return cls._begin(cases, RocAuc.empty(bins=bins))
+        return cls._begin(cases, cls.stream.empty(bins=bins))
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class AveragePrecisionOfCases(RankedCases):
+class RocAucOfCases(PlainCases):
+    """Area under the ROC curve of the scores of each case (see `roc_auc`)."""
+
+    higher_is_better = True
+    stream = RocAuc
+
+    name: str = static("roc_auc_of_cases")
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class AveragePrecisionOfCases(PlainCases):
     """Average precision of the scores of each case (see `average_precision`)."""
 
     higher_is_better = True
+    stream = AveragePrecision
 
     name: str = static("average_precision_of_cases")
-
-    @classmethod
-    def empty(
-        cls: type["AveragePrecisionOfCases"],
-        *,
-        cases: int,
-        num_classes: int = 2,
-        spacing: Any = None,
-        bins: int = 2**16,
-    ) -> "AveragePrecisionOfCases":
-        """A state that has seen nothing; see `RocAucOfCases.empty`."""
-        return cls._begin(cases, AveragePrecision.empty(bins=bins))
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class F1MaxOfCases(RankedCases):
+class F1MaxOfCases(PlainCases):
     """The largest F1 over all thresholds, of the scores of each case (see `f1_max`)."""
 
     higher_is_better = True
+    stream = F1Max
 
     name: str = static("f1_max_of_cases")
-
-    @classmethod
-    def empty(
-        cls: type["F1MaxOfCases"],
-        *,
-        cases: int,
-        num_classes: int = 2,
-        spacing: Any = None,
-        bins: int = 2**16,
-    ) -> "F1MaxOfCases":
-        """A state that has seen nothing; see `RocAucOfCases.empty`."""
-        return cls._begin(cases, F1Max.empty(bins=bins))
 
 
 @jax.tree_util.register_dataclass
@@ -218,7 +209,7 @@ class FprAtTprOfCases(RankedCases):
         tpr: float | int = 0.95,
         bins: int = 2**16,
     ) -> "FprAtTprOfCases":
-        """A state that has seen nothing; see `RocAucOfCases.empty` and `FprAtTpr.empty`."""
+        """A state that has seen nothing; see `PlainCases.empty` and `FprAtTpr.empty`."""
         return cls._begin(cases, FprAtTpr.empty(tpr=tpr, bins=bins))
 
 
@@ -241,7 +232,7 @@ class PartialAucOfCases(RankedCases):
         spacing: Any = None,
         bins: int = 2**16,
     ) -> "PartialAucOfCases":
-        """A state that has seen nothing; see `RocAucOfCases.empty` and `PartialAuc.empty`."""
+        """A state that has seen nothing; see `PlainCases.empty` and `PartialAuc.empty`."""
         return cls._begin(cases, PartialAuc.empty(max_fpr=max_fpr, bins=bins))
 
     def value(self, computed: Any) -> Array:
