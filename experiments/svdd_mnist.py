@@ -5,8 +5,8 @@
 DIR holds MNIST's four IDX files. Each of the ten runs of a loss has another digit as the normal
 one, so that the mean is over digits. The LeNet of the paper, without biases, 450 steps of 200
 images (15 epochs; the paper has 150 and an autoencoder before), global contrast normalization.
-The last state is tested: no label chooses anything. On 2 CPU cores a run takes 20 to 40 s, all of
-them about 8 minutes.
+The last state is tested: no label chooses anything. On 2 CPU cores a run takes about 10 s, all of
+them 4 minutes.
 
 Expect (jax 0.10.2, CPU): a mean AUC of .937 over the digits for one-class, .930 for soft-boundary,
 which cannot be told apart; each digit is in experiments/results/svdd-2-core-cpu.md.
